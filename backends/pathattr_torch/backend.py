@@ -1,0 +1,207 @@
+"""PyTorch's side of the work: CPU, CUDA and MPS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pathattr.backend import Backend, Call, first_output
+from pathattr.errors import InvalidInput, ModelError
+from pathattr.targets import Objective
+from pathattr_torch.network import build
+
+_FLOATS = (torch.float32, torch.float64)
+
+
+class TorchBackend(Backend):
+    """Modules and functions of PyTorch, in the dtype and on the device of their parameters.
+
+    Inputs of another dtype or device are taken there, and the attributions brought back. A function without
+    parameters runs where the inputs are.
+    """
+
+    name = "torch"
+    channel_axis = 1
+    class_axis = 1
+
+    @classmethod
+    def recognises_model(cls, model: Any) -> bool:
+        return isinstance(model, nn.Module)
+
+    @classmethod
+    def recognises_array(cls, array: Any) -> bool:
+        return isinstance(array, Tensor)
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        found = ["cpu"]
+        found += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        return found + (["mps"] if torch.backends.mps.is_available() else [])
+
+    @classmethod
+    def build(cls, layers: Sequence[Any], weights: Mapping[str, NDArray[np.float32]]) -> nn.Module:
+        return build(layers, weights)
+
+    @classmethod
+    def place(cls, model: Any, device: str) -> Any:
+        if (device != "cuda" and device not in cls.devices()) or (device == "cuda" and not torch.cuda.is_available()):
+            raise InvalidInput(f"torch has no device {device!r} here; it has {', '.join(cls.devices())}")
+        return model.to(device) if isinstance(model, nn.Module) else model
+
+    def __init__(self, model: Any, inputs: Any, call: Call) -> None:
+        if isinstance(model, nn.Module):
+            _check_mode(model)
+        self._model, self._call = model, call
+        self._parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
+        held = next((p for p in self._parameters if p.is_floating_point()), None)
+        like = inputs if isinstance(inputs, Tensor) else torch.as_tensor(inputs)
+        self._batch = like.shape[0] if like.ndim else 0
+        self._device = like.device if held is None else held.device
+        self._dtype = like.dtype if held is None else held.dtype
+        if self._dtype in (torch.float16, torch.bfloat16):
+            raise InvalidInput(
+                f"the {'inputs are' if held is None else 'model is'} in {self._dtype}: gradients of probabilities "
+                "underflow in half precision. Use float32: "
+                + ("inputs.float()" if held is None else "model.float(), or an autocast inside a function around it")
+            )
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Work outside any surrounding inference mode, with the parameters' gradients off; put them back after."""
+        wanted = [parameter.requires_grad for parameter in self._parameters]
+        with torch.inference_mode(False), torch.no_grad():
+            try:
+                for parameter in self._parameters:
+                    parameter.requires_grad_(False)
+                yield
+            finally:
+                for parameter, was in zip(self._parameters, wanted, strict=True):
+                    parameter.requires_grad_(was)
+
+    @property
+    def has_float64(self) -> bool:
+        return self._device.type != "mps"
+
+    def asarray(self, array: NDArray[Any]) -> Tensor:
+        return torch.tensor(array, dtype=self._dtype, device=self._device)
+
+    def wide(self, array: Any) -> Tensor:
+        dtype = torch.float64 if self.has_float64 else torch.float32
+        if isinstance(array, Tensor):
+            return array.to(dtype)
+        return torch.tensor(array, dtype=dtype, device=self._device)
+
+    def narrow(self, array: Any) -> Tensor:
+        return array.to(self._dtype)
+
+    def to_numpy(self, array: Any) -> NDArray[Any]:
+        if not isinstance(array, Tensor):
+            return np.asarray(array)
+        array = array.detach().cpu()
+        return (array.float() if array.dtype == torch.bfloat16 else array).resolve_conj().resolve_neg().numpy()
+
+    def restore(self, array: NDArray[np.float64], like: Any) -> Any:
+        if isinstance(like, Tensor):
+            # Through the host in float64: some devices have no such type.
+            return torch.tensor(array).to(like.dtype).to(like.device)
+        return array.astype(like.dtype)
+
+    def einsum(self, equation: str, left: Any, right: Any) -> Tensor:
+        return torch.einsum(equation, left, right)
+
+    def clip(self, x: Any, low: float, high: float) -> Tensor:
+        return torch.clamp(x, low, high)
+
+    def cos(self, x: Any) -> Tensor:
+        return torch.cos(x)
+
+    def exp(self, x: Any) -> Tensor:
+        return torch.exp(x)
+
+    def where(self, condition: Any, x: Any, y: Any) -> Tensor:
+        return torch.where(condition, x, y)
+
+    def reshape(self, x: Any, shape: tuple[int, ...]) -> Tensor:
+        return torch.reshape(x, shape)
+
+    def concat(self, arrays: Sequence[Any], axis: int) -> Tensor:
+        return torch.cat(list(arrays), dim=axis)
+
+    def take(self, x: Any, rows: NDArray[np.intp]) -> Tensor:
+        return torch.index_select(x, 0, torch.tensor(rows, device=x.device))
+
+    def finite(self, x: Any) -> Tensor:
+        return torch.isfinite(x).flatten(1).all(dim=1)
+
+    def link(self, name: str, outputs: Any, axis: int) -> Tensor:
+        return _LINKS[name](outputs, axis)
+
+    def select(self, outputs: Any, index: Any) -> Tensor:
+        index = torch.tensor(np.ascontiguousarray(index), device=outputs.device)
+        return outputs[(torch.arange(len(outputs), device=outputs.device), *index.T)]
+
+    def outputs(self, points: Any, rows: NDArray[np.intp]) -> Tensor:
+        args, kwargs = self._call.bind(points, lambda value: self._repeated(value, rows))
+        outputs = first_output(self._model(*args, **kwargs), self.recognises_array)
+        if outputs.shape[:1] != points.shape[:1]:
+            raise ModelError(
+                f"the model returned shape {tuple(outputs.shape)} for {len(points)} points: expected one row for each. "
+                "Does it hold a fixed batch size, or reduce over the batch?"
+            )
+        return outputs
+
+    def gradient(
+        self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
+    ) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            points = points.detach().requires_grad_(True)
+            scores = objective.score(self, self.outputs(points, rows), targets)
+            if not scores.requires_grad:
+                raise ModelError(
+                    "the explained score is not differentiable with respect to the input: does the model detach it, "
+                    "run under no_grad, round, or take an argmax? Pass a model whose output depends on its input "
+                    "smoothly, and an output before any argmax"
+                )
+            # Rows are independent, so the gradient of their sum holds each row's own.
+            (gradients,) = torch.autograd.grad(scores.sum(), points, allow_unused=True)
+        if gradients is None:
+            raise ModelError("the explained score does not depend on the input at all: is the right input attributed?")
+        return scores.detach(), gradients.detach()
+
+    def _repeated(self, value: Any, rows: NDArray[np.intp]) -> Any:
+        """Return a further input for the nodes of the given examples, on the model's device."""
+        if not isinstance(value, Tensor):
+            return value
+        value = value.to(self._device)
+        # Outside inference mode, autograd refuses tensors that were made in it.
+        value = value.clone() if value.is_inference() else value
+        if value.ndim and value.shape[0] == self._batch:
+            return torch.index_select(value, 0, torch.tensor(rows, device=self._device))
+        return value
+
+
+_LINKS = {
+    "identity": lambda x, axis: x,  # noqa: ARG005 - one signature for all
+    "softmax": lambda x, axis: torch.softmax(x, dim=axis),
+    "log_softmax": lambda x, axis: torch.log_softmax(x, dim=axis),
+    "sigmoid": lambda x, axis: torch.sigmoid(x),  # noqa: ARG005
+    "log_sigmoid": lambda x, axis: nn.functional.logsigmoid(x),  # noqa: ARG005
+    "log": lambda x, axis: torch.log(x),  # noqa: ARG005
+}
+
+
+def _check_mode(model: nn.Module) -> None:
+    """Raise ModelError for a module, or part of one, in training mode."""
+    for name, module in model.named_modules():
+        if module.training:
+            where = f"its part {name!r} ({type(module).__name__})" if name else "it"
+            raise ModelError(
+                f"the model is in training mode ({where}): dropout and batch statistics would make attributions random "
+                "or dependent on batch-mates. Call model.eval() first"
+            )

@@ -1,0 +1,119 @@
+"""Pretrained PyTorch classifiers by name, each with its own preprocessing. Libraries are imported when asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from pathattr.errors import InvalidInput, MissingExtra
+from pathattr.images import ImageModel
+from pathattr.preprocessing import Preprocessing
+
+
+def load_torchvision(name: str) -> ImageModel:
+    """Return a torchvision classifier with its default weights."""
+    torchvision = _library("torchvision", "torchvision, in the build that fits your torch")
+    models = torchvision.models
+    try:
+        weights = models.get_model_weights(name).DEFAULT
+    except ValueError as error:
+        raise InvalidInput(f"torchvision has no model {name!r}; torchvision.models.list_models() names them") from error
+    model = models.get_model(name, weights=weights).eval()
+    transforms = weights.transforms()
+    crop = _number(transforms.crop_size)
+    return ImageModel(
+        model,
+        crop,
+        Preprocessing(tuple(transforms.mean), tuple(transforms.std)),
+        tuple(weights.meta["categories"]),
+        crop=min(1.0, crop / _number(transforms.resize_size)),
+    )
+
+
+def load_timm(name: str) -> ImageModel:
+    """Return a pretrained timm model; its evaluation settings give size, crop and normalisation."""
+    timm = _library("timm", "timm")
+    if not timm.is_model(name.partition(".")[0]):
+        raise InvalidInput(f"timm has no model {name!r}; timm.list_models() names them")
+    model = timm.create_model(name, pretrained=True).eval()
+    config = timm.data.resolve_model_data_config(model)
+    return ImageModel(
+        model,
+        tuple(config["input_size"][1:]),
+        Preprocessing(tuple(config["mean"]), tuple(config["std"])),
+        _timm_classes(timm, model),
+        crop=float(config["crop_pct"]),
+    )
+
+
+def load_huggingface(name: str) -> ImageModel:
+    """Return an image classifier from a Hugging Face name or folder; weights only as safetensors."""
+    transformers = _library("transformers", "'pathattr[hf]'")
+    try:
+        model = transformers.AutoModelForImageClassification.from_pretrained(name, use_safetensors=True).eval()
+        processor = transformers.AutoImageProcessor.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or ["unknown reason"])[0]
+        raise InvalidInput(
+            f"no image classifier with safetensors weights and a preprocessor at {name!r}: {reason}"
+        ) from error
+    size, crop = _huggingface_size(processor)
+    # The processor's pixels are raw·255·rescale_factor before they are normalised; ours are raw.
+    scale = (
+        255 * float(getattr(processor, "rescale_factor", 1 / 255)) if getattr(processor, "do_rescale", True) else 255
+    )
+    normalised = getattr(processor, "do_normalize", True)
+    mean = [m / scale for m in (processor.image_mean if normalised else [0.0])]
+    std = [s / scale for s in (processor.image_std if normalised else [1.0])]
+    labels = model.config.id2label
+    return ImageModel(
+        model, size, Preprocessing(mean, std), tuple(str(labels[i]) for i in sorted(labels, key=int)), crop=crop
+    )
+
+
+def _library(module: str, install: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(
+            f"{module}:NAME needs {module}, which cannot be imported ({error}): pip install {install}"
+        ) from (error)
+    except RuntimeError as error:  # what a torchvision built for another torch raises
+        raise MissingExtra(
+            f"{module} is installed but does not work with this torch ({error}): pip install {install}"
+        ) from error
+
+
+def _number(size: Any) -> int:
+    """Return the one side of a torchvision transform's size, which may be a list."""
+    return int(size[0] if isinstance(size, list | tuple) else size)
+
+
+def _timm_classes(timm: Any, model: Any) -> tuple[str, ...] | None:
+    """Return ImageNet's class names where the model has them; None for other data sets."""
+    subset = timm.data.infer_imagenet_subset(model)
+    if not subset:
+        return None
+    info = timm.data.ImageNetInfo(subset)
+    return tuple(info.index_to_description(i) for i in range(info.num_classes()))
+
+
+def _huggingface_size(processor: Any) -> tuple[int | tuple[int, int] | None, float]:
+    """Return the model's picture size and the share of the resized picture that its crop keeps."""
+
+    def sides(size: Any) -> tuple[int, int] | None:
+        if size is None:
+            return None
+        get = size.get if hasattr(size, "get") else lambda key: getattr(size, key, None)
+        height, width = get("height"), get("width")
+        if height and width:
+            return int(height), int(width)
+        edge = get("shortest_edge")
+        return (int(edge), int(edge)) if edge else None
+
+    resized = sides(getattr(processor, "size", None)) if getattr(processor, "do_resize", True) else None
+    if getattr(processor, "do_center_crop", None):
+        crop = sides(getattr(processor, "crop_size", None))
+        if crop is not None:
+            return crop, min(1.0, crop[0] / resized[0]) if resized else 1.0
+    return resized, float(getattr(processor, "crop_pct", None) or 1.0)

@@ -1,0 +1,437 @@
+"""The narrow waist: what the engine asks of a framework, how one is found, and the NumPy reference.
+
+A backend wraps one model for one call. Engine and families know no framework; a backend knows no path.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pathattr.errors import InvalidInput, MissingExtra, ModelError
+from pathattr.targets import Objective
+
+
+@dataclass(frozen=True)
+class Call:
+    """How the model is called: `model(points, *args, **kwargs)`, or `model(**{name: points})` with a name.
+
+    Arrays in `args` and `kwargs` whose first axis is the batch are repeated for every node of an example.
+    """
+
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
+
+    def bind(self, points: Any, repeat: Callable[[Any], Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Return the positional and keyword arguments for some points; `repeat` serves the arrays."""
+        kwargs = {key: repeat(value) for key, value in self.kwargs.items()}
+        if self.name is not None:
+            return [repeat(value) for value in self.args], kwargs | {self.name: points}
+        return [points, *(repeat(value) for value in self.args)], kwargs
+
+
+class Backend(ABC):
+    """One framework's side of the work: arrays, a dozen operations, and gradients of the user's model.
+
+    Publish one in the entry-point group `pathattr.backends`, under the name of the framework's top-level
+    module: it is loaded only once that module has been imported. Arrays below are the framework's own;
+    "narrow" ones have the model's dtype, "wide" ones float64, or the widest that the device has.
+    """
+
+    name: ClassVar[str]
+    channel_axis: ClassVar[int]
+    """Where this framework's users keep the channels of pictures and volumes, batch axis counted."""
+    class_axis: ClassVar[int] = -1
+    """Where its models keep the classes in their outputs."""
+    static_shapes: ClassVar[bool] = False
+    """True where a new shape means a new trace or compilation: short blocks are padded instead."""
+
+    @classmethod
+    @abstractmethod
+    def recognises_model(cls, model: Any) -> bool:
+        """Tell whether `model` belongs to this framework."""
+
+    @classmethod
+    @abstractmethod
+    def recognises_array(cls, array: Any) -> bool:
+        """Tell whether `array` belongs to this framework."""
+
+    @classmethod
+    @abstractmethod
+    def devices(cls) -> list[str]:
+        """Return the names of the devices that the framework sees; never raises."""
+
+    @classmethod
+    def build(cls, layers: Sequence[Any], weights: Mapping[str, NDArray[np.float32]]) -> Any:
+        """Return the framework's model of a layer list of `pathattr.scenes.network`, ready for inference."""
+        raise InvalidInput(f"the {cls.name} backend does not build the scenes classifier")
+
+    @classmethod
+    def place(cls, model: Any, device: str) -> Any:
+        """Return the model on a device, named as the framework names it; raise InvalidInput for an unknown one."""
+        if device in cls.devices():
+            return model
+        raise InvalidInput(f"the {cls.name} backend has no device {device!r}; it has {', '.join(cls.devices())}")
+
+    @abstractmethod
+    def __init__(self, model: Any, inputs: Any, call: Call) -> None:
+        """Wrap `model` for a batch of inputs; raise InvalidInput or ModelError where that cannot work."""
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Hold the model ready for the run, and put everything back as it was found."""
+        yield
+
+    @property
+    @abstractmethod
+    def has_float64(self) -> bool:
+        """True where wide arrays are float64; otherwise sums are compensated."""
+
+    # Arrays
+    @abstractmethod
+    def asarray(self, array: NDArray[Any]) -> Any:
+        """Return a NumPy array as a narrow one on the model's device."""
+
+    @abstractmethod
+    def wide(self, array: Any) -> Any:
+        """Return a NumPy or native array as a wide one on the model's device."""
+
+    @abstractmethod
+    def narrow(self, array: Any) -> Any:
+        """Return a native array as a narrow one."""
+
+    @abstractmethod
+    def to_numpy(self, array: Any) -> NDArray[Any]:
+        """Return any array of this framework on the host, dtype kept."""
+
+    @abstractmethod
+    def restore(self, array: NDArray[np.float64], like: Any) -> Any:
+        """Return a float64 result in the container, dtype and device of `like`, the caller's inputs."""
+
+    # Operations
+    @abstractmethod
+    def einsum(self, equation: str, left: Any, right: Any) -> Any:
+        """Return the product of two operands."""
+
+    @abstractmethod
+    def clip(self, x: Any, low: float, high: float) -> Any:
+        """Return x limited to [low, high]."""
+
+    @abstractmethod
+    def cos(self, x: Any) -> Any:
+        """Return the cosine."""
+
+    @abstractmethod
+    def exp(self, x: Any) -> Any:
+        """Return the exponential."""
+
+    @abstractmethod
+    def where(self, condition: Any, x: Any, y: Any) -> Any:
+        """Return x where the condition holds, else y."""
+
+    @abstractmethod
+    def reshape(self, x: Any, shape: tuple[int, ...]) -> Any:
+        """Return x in another shape, C order."""
+
+    @abstractmethod
+    def concat(self, arrays: Sequence[Any], axis: int) -> Any:
+        """Return arrays joined along an existing axis."""
+
+    @abstractmethod
+    def take(self, x: Any, rows: NDArray[np.intp]) -> Any:
+        """Return the given rows (first axis)."""
+
+    @abstractmethod
+    def finite(self, x: Any) -> Any:
+        """Return one boolean a row: all of its numbers are finite."""
+
+    @abstractmethod
+    def link(self, name: str, outputs: Any, axis: int) -> Any:
+        """Return outputs through a link of `pathattr.targets.LINKS`, differentiably."""
+
+    @abstractmethod
+    def select(self, outputs: Any, index: Any) -> Any:
+        """Return outputs[p, *index[p]] for every row p, differentiably; `index` is (rows, output axes)."""
+
+    # The model
+    @abstractmethod
+    def outputs(self, points: Any, rows: NDArray[np.intp]) -> Any:
+        """Return the model's outputs at points; `rows` tells which example each belongs to."""
+
+    @abstractmethod
+    def gradient(
+        self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
+    ) -> tuple[Any, Any]:
+        """Return the explained score at each point, (points,), and its gradient, of the points' shape.
+
+        `targets` is (points, 1 or 2, output axes); see `Objective`. Raises ModelError where the score is not
+        differentiable with respect to the points.
+        """
+
+
+def first_output(outputs: Any, is_array: Callable[[Any], bool]) -> Any:
+    """Return the array that a model means among its outputs: itself, `.logits`, or the first of a tuple.
+
+    Raises ModelError for a dict or object that leaves a choice; the error lists what is there.
+    """
+    if is_array(outputs):
+        return outputs
+    logits = getattr(outputs, "logits", None)
+    if logits is not None and is_array(logits):
+        return logits
+    if isinstance(outputs, Mapping):
+        arrays = {key: value for key, value in outputs.items() if is_array(value)}
+        for key in ("logits", "output", "out"):
+            if key in arrays:
+                return arrays[key]
+        if len(arrays) == 1:
+            return next(iter(arrays.values()))
+        raise ModelError(
+            f"the model returns a dict with the arrays {sorted(map(str, arrays))}, and which one to explain is not "
+            "clear: pass a function that returns it, such as lambda x: model(x)['name']"
+        )
+    if isinstance(outputs, tuple | list) and outputs:
+        return first_output(outputs[0], is_array)
+    raise ModelError(
+        f"the model returned {type(outputs).__name__}, not an array: pass a function that returns the scores, "
+        "(batch, classes) or (batch,)"
+    )
+
+
+@dataclass(frozen=True)
+class NumpyModel:
+    """A model as two functions on NumPy arrays, so that anything at all can be explained.
+
+    `value(points)` returns outputs (points, classes) or (points,); `vjp(points, cotangent)` the gradient of
+    Σ cotangent·outputs, of the points' shape; `cotangent` has the shape of the outputs.
+    """
+
+    value: Callable[[NDArray[Any]], NDArray[Any]]
+    vjp: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
+
+
+class NumpyBackend(Backend):
+    """The reference: plain NumPy, in the inputs' own precision.
+
+    Every product is one matrix product per node, image and channel, so its bits do not depend on what else
+    is in the block.
+    """
+
+    name = "numpy"
+    channel_axis = 1
+
+    @classmethod
+    def recognises_model(cls, model: Any) -> bool:
+        return isinstance(model, NumpyModel)
+
+    @classmethod
+    def recognises_array(cls, array: Any) -> bool:
+        return isinstance(array, np.ndarray)
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        return ["cpu"]
+
+    def __init__(self, model: Any, inputs: Any, call: Call) -> None:
+        if not isinstance(model, NumpyModel):
+            raise InvalidInput(
+                f"NumPy inputs need a model that can be differentiated; got {type(model).__name__}. Pass a torch "
+                "module, or NumpyModel(value, vjp) with your own gradient"
+            )
+        if not isinstance(inputs, np.ndarray):
+            raise InvalidInput(f"a NumpyModel takes NumPy arrays; got {type(inputs).__name__}")
+        if call.name is not None:
+            raise InvalidInput("a NumpyModel takes its points first: input_name is for frameworks' models")
+        self._model, self._dtype, self._call = model, inputs.dtype, call
+        self._batch = len(inputs)
+
+    @property
+    def has_float64(self) -> bool:
+        return True
+
+    def asarray(self, array: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(array, dtype=self._dtype)
+
+    def wide(self, array: Any) -> NDArray[np.float64]:
+        return np.asarray(array, dtype=np.float64)
+
+    def narrow(self, array: Any) -> NDArray[Any]:
+        return self.asarray(array)
+
+    def to_numpy(self, array: Any) -> NDArray[Any]:
+        return np.asarray(array)
+
+    def restore(self, array: NDArray[np.float64], like: Any) -> NDArray[Any]:
+        return array.astype(like.dtype)
+
+    def einsum(self, equation: str, left: Any, right: Any) -> NDArray[Any]:
+        """Return the product, one matrix product per index of the labels `b`, `n` and those on both sides."""
+        inputs, output = equation.split("->")
+        a, b = inputs.split(",")
+        batch = [label for label in output if label in "bn" or (label in a and label in b)]
+        summed = [label for label in a if label in b and label not in output]
+        rows = [label for label in a if label not in batch and label not in summed]
+        columns = [label for label in b if label not in batch and label not in summed]
+        size = dict(zip(a, left.shape, strict=True)) | dict(zip(b, right.shape, strict=True))
+
+        def arranged(x: Any, labels: str, first: list[str], second: list[str]) -> NDArray[Any]:
+            x = x.transpose([labels.index(label) for label in batch + first + second if label in labels])
+            outer = [size[label] if label in labels else 1 for label in batch]
+            return np.reshape(x, [*outer, *(int(np.prod([size[q] for q in group])) for group in (first, second))])
+
+        if summed:
+            product = np.matmul(arranged(left, a, rows, summed), arranged(right, b, summed, columns))
+        else:
+            product = arranged(left, a, rows, []) * arranged(right, b, [], columns)
+        product = product.reshape([size[label] for label in batch + rows + columns])
+        return product.transpose([(batch + rows + columns).index(label) for label in output])
+
+    def clip(self, x: Any, low: float, high: float) -> NDArray[Any]:
+        return np.clip(x, low, high)
+
+    def cos(self, x: Any) -> NDArray[Any]:
+        return np.cos(x)
+
+    def exp(self, x: Any) -> NDArray[Any]:
+        return np.exp(x)
+
+    def where(self, condition: Any, x: Any, y: Any) -> NDArray[Any]:
+        return np.where(condition, x, y)
+
+    def reshape(self, x: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+        return np.reshape(x, shape)
+
+    def concat(self, arrays: Sequence[Any], axis: int) -> NDArray[Any]:
+        return np.concatenate(arrays, axis)
+
+    def take(self, x: Any, rows: NDArray[np.intp]) -> NDArray[Any]:
+        return np.asarray(x)[rows]
+
+    def finite(self, x: Any) -> NDArray[np.bool_]:
+        return np.isfinite(x).reshape(len(x), -1).all(axis=1)
+
+    def link(self, name: str, outputs: Any, axis: int) -> NDArray[Any]:
+        return LINK_FUNCTIONS[name](outputs, axis)
+
+    def select(self, outputs: Any, index: Any) -> NDArray[Any]:
+        return np.asarray(outputs[(np.arange(len(outputs)), *np.moveaxis(index, 1, 0))])
+
+    def outputs(self, points: Any, rows: NDArray[np.intp]) -> NDArray[Any]:
+        args, kwargs = self._bind(points, rows)
+        outputs = np.asarray(self._model.value(*args, **kwargs))
+        if outputs.shape[:1] != points.shape[:1]:
+            raise ModelError(
+                f"the model returned shape {outputs.shape} for {len(points)} points: expected one row each"
+            )
+        return outputs
+
+    def gradient(
+        self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return scores and gradients: the model's `vjp` at the score's derivative by the outputs."""
+        outputs = self.outputs(points, rows)
+        args, kwargs = self._bind(points, rows)
+        cotangent = objective.cotangent(self, outputs, targets)
+        gradients = np.asarray(self._model.vjp(args[0], cotangent, *args[1:], **kwargs))
+        if gradients.shape != points.shape:
+            raise ModelError(f"vjp returned shape {gradients.shape}; expected the shape of the points, {points.shape}")
+        return objective.score(self, outputs, targets), gradients
+
+    def _bind(self, points: Any, rows: NDArray[np.intp]) -> tuple[list[Any], dict[str, Any]]:
+        def repeat(value: Any) -> Any:
+            batched = isinstance(value, np.ndarray) and value.shape[:1] == (self._batch,)
+            return value[rows] if batched else value
+
+        return self._call.bind(points, repeat)
+
+
+def _log_softmax(x: NDArray[Any], axis: int) -> NDArray[Any]:
+    x = x - x.max(axis=axis, keepdims=True)
+    return np.asarray(x - np.log(np.exp(x).sum(axis=axis, keepdims=True)))
+
+
+def _log_sigmoid(x: NDArray[Any], axis: int) -> NDArray[Any]:  # noqa: ARG001 - elementwise
+    return np.asarray(np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))))
+
+
+def _log(x: NDArray[Any], axis: int) -> NDArray[Any]:  # noqa: ARG001 - elementwise
+    with np.errstate(divide="ignore", invalid="ignore"):  # the engine names the image and α of a non-finite score
+        return np.asarray(np.log(x))
+
+
+LINK_FUNCTIONS: dict[str, Callable[[NDArray[Any], int], NDArray[Any]]] = {
+    "identity": lambda x, axis: x,  # noqa: ARG005
+    "softmax": lambda x, axis: np.exp(_log_softmax(x, axis)),
+    "log_softmax": _log_softmax,
+    "sigmoid": lambda x, axis: np.exp(_log_sigmoid(x, axis)),
+    "log_sigmoid": _log_sigmoid,
+    "log": _log,
+}
+
+
+def backend_for(model: Any, inputs: Any) -> type[Backend]:
+    """Return the backend that recognises the model, or else the inputs; no framework is imported for it.
+
+    Raises MissingExtra where the framework's adapter lacks something, InvalidInput where nobody knows the
+    model or where model and inputs belong to two frameworks.
+    """
+    candidates: list[type[Backend]] = [NumpyBackend, *loaded_backends()]
+    of_model = next((backend for backend in candidates if backend.recognises_model(model)), None)
+    of_array = next((backend for backend in candidates if backend.recognises_array(inputs)), None)
+    if of_array is None:
+        raise InvalidInput(
+            f"inputs of type {_type_name(inputs)} belong to no backend ({', '.join(sorted(backends()))}): "
+            "pass an array of your framework, batch axis first"
+        )
+    if of_model is not None and of_array not in (of_model, NumpyBackend):
+        raise InvalidInput(
+            f"a {of_model.name} model with inputs of type {_type_name(inputs)}: pass inputs of {of_model.name} "
+            "or NumPy arrays"
+        )
+    if of_model is None and not callable(model):
+        raise InvalidInput(f"the model is a {_type_name(model)}: pass a module or a callable of your framework")
+    return of_model or of_array
+
+
+def backends() -> dict[str, Any]:
+    """Return the entry points of all backends by framework, installed or not; "numpy" is built in."""
+    found = {point.name: point for point in entry_points(group="pathattr.backends")}
+    return {"numpy": None} | found
+
+
+def loaded_backends() -> list[type[Backend]]:
+    """Return the backends whose framework has been imported already: no other can own a model or an array."""
+    return [load_backend(name) for name in backends() if name != "numpy" and name in sys.modules]
+
+
+def load_backend(name: str) -> type[Backend]:
+    """Return one backend by the name of its framework, importing the framework.
+
+    Raises InvalidInput for an unknown name and MissingExtra where the framework is not installed.
+    """
+    if name == "numpy":
+        return NumpyBackend
+    known = backends()
+    if name not in known:
+        raise InvalidInput(f"unknown backend {name!r}; the names are {', '.join(sorted(known))}")
+    try:
+        loaded = known[name].load()
+    except ImportError as error:
+        raise MissingExtra.of(name, name, f"the {name} backend") from error
+    if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
+        raise InvalidInput(f"the entry point {name!r} of pathattr.backends gives {loaded!r}, not a Backend class")
+    return loaded
+
+
+def _type_name(thing: Any) -> str:
+    kind = type(thing)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,214 @@
+"""Where a path begins: the input x' that stands for "nothing there"."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pathattr.errors import InvalidInput
+from pathattr.layout import Array
+from pathattr.naming import named
+from pathattr.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a baseline may need besides the example: how the model normalises pictures, and randomness.
+
+    The generator is made anew from the explainer's seed for every example, so a draw depends on the
+    example's shape and never on its place in the batch.
+    """
+
+    preprocessing: Preprocessing | None
+    rng: np.random.Generator
+
+
+class Baseline(ABC):
+    """Gives the starting points of an example's paths: one, or one per reference sample."""
+
+    @abstractmethod
+    def __call__(self, example: Array, context: Context) -> Array:
+        """Return x' of shape (channels, *spatial), the canonical shape of the example, in input space."""
+
+
+@dataclass(frozen=True)
+class Zero(Baseline):
+    """Zero in input space: for normalised pictures, the data set's mean (the papers' "mean" baseline)."""
+
+    def __call__(self, example: Array, context: Context) -> Array:
+        """Return zeros."""
+        return np.zeros_like(example)
+
+
+@dataclass(frozen=True)
+class Black(Baseline):
+    """Black pixels, 0 in raw image space; needs a Preprocessing."""
+
+    def __call__(self, example: Array, context: Context) -> Array:
+        """Return normalised black."""
+        return _raw(self, context).normalise(np.zeros_like(example))
+
+
+@dataclass(frozen=True)
+class White(Baseline):
+    """White pixels, 1 in raw image space; needs a Preprocessing."""
+
+    def __call__(self, example: Array, context: Context) -> Array:
+        """Return normalised white."""
+        return _raw(self, context).normalise(np.ones_like(example))
+
+
+@dataclass(frozen=True)
+class Constant(Baseline):
+    """One value, or one per channel, in input space."""
+
+    value: float | Sequence[float] = 0.0
+
+    def __post_init__(self) -> None:
+        value = np.atleast_1d(np.asarray(self.value, dtype=float))
+        if value.ndim != 1 or not np.isfinite(value).all():
+            raise InvalidInput(
+                f"a constant baseline is a finite number or one per channel; got {self.value!r}. "
+                "For a whole example pass the array itself as baseline="
+            )
+
+    def __call__(self, example: Array, context: Context) -> Array:
+        """Return the constant everywhere."""
+        value = np.atleast_1d(np.asarray(self.value, dtype=float))
+        if value.size not in (1, len(example)):
+            raise InvalidInput(f"the baseline has {value.size} channel values; the input has {len(example)} channels")
+        return np.broadcast_to(value.reshape(-1, *(1,) * (example.ndim - 1)), example.shape).copy()
+
+
+@dataclass(frozen=True)
+class Mean(Baseline):
+    """The example's own mean, per channel. (For a data set's mean see Zero and Constant.)"""
+
+    def __call__(self, example: Array, context: Context) -> Array:
+        """Return each channel's mean."""
+        return np.broadcast_to(example.mean(axis=tuple(range(1, example.ndim)), keepdims=True), example.shape).copy()
+
+
+@dataclass(frozen=True)
+class Blur(Baseline):
+    """The example blurred over its spatial axes by a Gaussian, borders mirrored.
+
+    `sigma` is in pixels; the kernel is cut to `kernel` pixels (odd; the papers' 11), or at 4σ for None.
+    """
+
+    sigma: float = 5.0
+    kernel: int | None = 11
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.sigma) and self.sigma > 0):
+            raise InvalidInput(f"Blur needs sigma > 0; got {self.sigma!r}")
+        if self.kernel is not None and (self.kernel < 1 or self.kernel % 2 == 0):
+            raise InvalidInput(f"Blur needs an odd kernel of at least 1 pixel, or None; got {self.kernel!r}")
+
+    def __call__(self, example: Array, context: Context) -> Array:
+        """Return the blurred example."""
+        radius = None if self.kernel is None else self.kernel // 2
+        axes = tuple(range(1, example.ndim))
+        return np.asarray(ndimage.gaussian_filter(example, self.sigma, mode="reflect", radius=radius, axes=axes))
+
+
+@dataclass(frozen=True)
+class UniformNoise(Baseline):
+    """Uniform noise in [low, high] of input space; by default the range of the example itself."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def __call__(self, example: Array, context: Context) -> Array:
+        """Return noise drawn from the explainer's seed."""
+        low = example.min() if self.low is None else self.low
+        high = example.max() if self.high is None else self.high
+        if not low <= high:
+            raise InvalidInput(f"UniformNoise needs low <= high; got low={low!r}, high={high!r}")
+        return low + (high - low) * context.rng.random(example.shape)
+
+
+@dataclass(frozen=True)
+class GaussianNoise(Baseline):
+    """Normal noise of this mean and standard deviation in input space."""
+
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.mean) and np.isfinite(self.std) and self.std >= 0):
+            raise InvalidInput(f"GaussianNoise needs finite numbers and std >= 0; got {self.mean!r}, {self.std!r}")
+
+    def __call__(self, example: Array, context: Context) -> Array:
+        """Return noise drawn from the explainer's seed."""
+        return self.mean + self.std * context.rng.standard_normal(example.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Reference samples (references, *example): one path from each; F(x') is then the mean over them."""
+
+    array: Any
+
+    def __repr__(self) -> str:
+        """Return the shape; the samples themselves would flood a record."""
+        return f"Samples(shape={tuple(np.shape(self.array))})"
+
+
+BASELINES: dict[str, Callable[[], Baseline]] = {
+    "zero": Zero,
+    "black": Black,
+    "white": White,
+    "mean": Mean,
+    "blur": Blur,
+    "uniform": UniformNoise,
+    "gaussian": GaussianNoise,
+}
+
+
+def baseline_from(given: Any, preprocessing: Preprocessing | None) -> Any:
+    """Return a Baseline, Samples or an array for whatever the user passed.
+
+    None is black where a Preprocessing is given, else zero; a name is looked up; a number is a constant.
+    """
+    if given is None:
+        return Zero() if preprocessing is None else Black()
+    if isinstance(given, Samples):
+        return given
+    if isinstance(given, str | Baseline | type):
+        return named("baseline", given, BASELINES, Baseline)
+    if isinstance(given, int | float | np.number) and not isinstance(given, bool):
+        return Constant(float(given))
+    if hasattr(given, "shape"):
+        return given
+    raise InvalidInput(
+        f"baseline must be a Baseline, one of {', '.join(map(repr, BASELINES))}, a number, an array or "
+        f"Samples(array); got {given!r}"
+    )
+
+
+def _raw(baseline: Baseline, context: Context) -> Preprocessing:
+    if context.preprocessing is None:
+        name = type(baseline).__name__
+        raise InvalidInput(
+            f"{name}() is meant in raw image space: pass preprocessing=Preprocessing(mean, std), or "
+            "preprocessing=Preprocessing() where the model takes pixels in [0, 1] as they are"
+        )
+    return context.preprocessing
+
+
+def check_finite(what: str, array: NDArray[Any]) -> None:
+    """Raise InvalidInput that counts the NaN and infinite values of an array and names the first."""
+    bad = ~np.isfinite(array)
+    if bad.any():
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise InvalidInput(
+            f"{what} must be finite; {int(np.isnan(array).sum())} values are NaN and {int(np.isinf(array).sum())} "
+            f"infinite, the first at index {first}. Look at how it was loaded or normalised"
+        )

@@ -1,0 +1,326 @@
+"""The one loop: blocks of (image, node) pairs -> gradients -> sums. It knows no family and no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pathattr.backend import Backend
+from pathattr.contraction import Contraction, contraction
+from pathattr.errors import ModelError
+from pathattr.families.base import Decomposition
+from pathattr.layout import Array, Layout
+from pathattr.quadrature import Edges, Rule
+from pathattr.schedules import Schedule
+from pathattr.targets import Objective
+
+
+class Progress(Protocol):
+    """Told how many of the planned gradients are done."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take note."""
+
+
+@dataclass(frozen=True)
+class Path:
+    """One path to integrate along: from `start` to `end`, both arranged as the user's examples, float64.
+
+    `row` is the example of the batch that it belongs to, `targets` (1 or 2, output axes) what is explained.
+    """
+
+    start: Array
+    end: Array
+    decomposition: Decomposition
+    strengths: tuple[Array, ...]
+    edges: Edges
+    targets: NDArray[np.intp]
+    row: int
+
+
+@dataclass(frozen=True)
+class Integral:
+    """What came of one path, in float64: attributions of features and of components, values met, gradients taken."""
+
+    attributions: Array
+    components: tuple[Array, ...]
+    strengths: tuple[Array, ...]
+    values: Array
+    evaluations: int
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Integrates paths on a backend; `capacity` is the number of points that the model sees at once."""
+
+    backend: Backend
+    layout: Layout
+    schedule: Schedule
+    rule: Rule
+    capacity: int
+    components: bool = True
+
+    def integrate(
+        self, paths: Iterable[Path], objective: Objective, *, count: int, nodes: int, progress: Progress
+    ) -> Iterator[Integral]:
+        """Yield the integral of each path. Paths are drawn as they are needed: few are in memory at a time.
+
+        `count` paths of at most `nodes` nodes are to come; `progress(done, total)` counts nodes.
+        """
+        paths, done = iter(paths), 0
+        images = max(1, self.capacity // nodes)
+        while group := list(islice(paths, images)):
+            report = partial(progress, total=nodes * count)
+            yield from self._group(group, objective, report, done * nodes, len(group) * nodes)
+            done += len(group)
+
+    def outputs(self, points: Array, rows: NDArray[np.intp]) -> list[Any]:
+        """Return the model's outputs at points (points, *example), native, a few points at a time.
+
+        `rows` tells which example each point belongs to.
+        """
+        found = []
+        for first in range(0, len(points), self.capacity):
+            part = np.arange(first, min(first + self.capacity, len(points)))
+            index = self._filled(part)
+            outputs = self.backend.outputs(self.backend.asarray(points[index]), rows[index])
+            found.append(outputs if len(index) == len(part) else self.backend.take(outputs, np.arange(len(part))))
+        return found
+
+    def scores(self, outputs: Sequence[Any], objective: Objective, targets: NDArray[np.intp]) -> Array:
+        """Return the explained score on the host, float64, for what `outputs` returned."""
+        found, first = [], 0
+        for part in outputs:
+            own = targets[first : first + len(part)]
+            found.append(self.backend.to_numpy(objective.score(self.backend, part, own)))
+            first += len(part)
+        return np.concatenate(found).astype(np.float64)
+
+    def _filled(self, index: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return row numbers, repeated up to the capacity where shapes must not change."""
+        if not self.backend.static_shapes or len(index) == self.capacity:
+            return index
+        return np.concatenate([index, np.full(self.capacity - len(index), index[0])])
+
+    def _group(
+        self, paths: Sequence[Path], objective: Objective, report: Callable[..., None], before: int, share: int
+    ) -> Iterator[Integral]:
+        """Integrate a few paths side by side, block of nodes by block of nodes."""
+        backend, rule, shape = self.backend, self.rule, paths[0].start.shape
+        counts = np.array([path.edges.nodes(rule) for path in paths])
+        nodes = int(counts.max())
+        walk = _Walk(self, paths, nodes)
+        features = _Sum(backend)
+        parts = [_Sum(backend) for _ in walk.terms]
+        met = _Record(backend, paths, [path.edges.positions(rule) for path in paths])
+        block = -(-nodes // -(-nodes * len(paths) // self.capacity)) if nodes else 1
+        for first in range(0, nodes, block):
+            size = min(block, nodes - first)
+            points, increments, gates = walk.block(first, size)
+            # Nodes beyond a path's own have no increment: they are not evaluated.
+            inside = (np.arange(first, first + size) < counts[:, None]).ravel()
+            chosen = np.flatnonzero(inside)
+            image = np.repeat(np.arange(len(paths)), size)[chosen]
+            index = self._filled(chosen)
+            rows = np.repeat([path.row for path in paths], size)[index]
+            targets = np.repeat([path.targets for path in paths], size, axis=0)[index]
+            flat = backend.reshape(points, (len(paths) * size, *shape))
+            values, gradients = backend.gradient(
+                flat if len(index) == len(inside) and inside.all() else backend.take(flat, index),
+                objective, targets, rows,
+            )  # fmt: skip
+            met.add(image, np.tile(np.arange(first, first + size), len(paths))[chosen], values, gradients)
+            if len(index) != len(inside) or not inside.all():
+                back = np.zeros(len(inside), np.intp)
+                back[chosen] = np.arange(len(chosen))
+                gradients = backend.take(gradients, back)
+            gradients = backend.reshape(gradients, (len(paths), size, *shape))
+            # One node after the other: the order of a sum, hence its rounding, does not depend on the blocks.
+            for j in range(size):
+                features.add(gradients[:, j] * increments[:, j])
+            if self.components:
+                for term, total, moved in zip(walk.terms, parts, gates, strict=True):
+                    projections = backend.wide(term.project(backend, gradients))
+                    for j in range(size):
+                        total.add(projections[:, j] * moved[:, j])
+            report(done=before + round(share * (first + size) / nodes))
+        values = met.checked()
+        attributions = features.numpy((len(paths), *shape))
+        components = [
+            total.numpy((len(paths), *term.gate_shape)) for term, total in zip(walk.terms, parts, strict=True)
+        ]
+        for i, path in enumerate(paths):
+            own = tuple(part[i] for part in components) if self.components else ()
+            strengths = tuple(part[i] for part in walk.strengths)
+            yield Integral(attributions[i], own, strengths, values[i], path.edges.nodes(rule))
+
+
+class _Walk:
+    """The points of a few paths, block by block; edge points on the border of two blocks are made once."""
+
+    def __init__(self, engine: Engine, paths: Sequence[Path], nodes: int) -> None:
+        backend = engine.backend
+        self._backend, self._rule, self._schedule = backend, engine.rule, engine.schedule
+        self._rank = len(paths[0].start.shape)
+        self.terms = [_Operands(backend, engine.layout, paths, k) for k in range(len(paths[0].decomposition.terms))]
+        self.strengths = [term.strengths_on_host for term in self.terms]
+        self._start = backend.asarray(np.stack([path.start for path in paths]))[:, None]
+        self._end = backend.asarray(np.stack([path.end for path in paths]))[:, None]
+        count, padding = nodes + engine.rule.window - 1, engine.rule.padding
+
+        def padded(edges: Array) -> Array:
+            # First and last edge as often as the rule says, then the last again: nodes without increment.
+            return np.pad(edges, (padding, max(count - padding - len(edges), 0)), mode="edge")[:count]
+
+        self._low, self._high, self._share = (
+            np.stack([padded(getattr(path.edges, name)) for path in paths]) for name in ("low", "high", "share")
+        )
+        self._points: Any = None
+        self._gates: list[Any] = []
+
+    def block(self, first: int, size: int) -> tuple[Any, Any, list[Any]]:
+        """Return evaluation points and increments (images, size, *example), and the increments of each term's gates."""
+        overlap = self._rule.window - 1
+        fresh = slice(first if self._points is None else first + overlap, first + size + overlap)
+        gates = [self._gate(term.strengths, fresh) for term in self.terms]
+        points = self._start
+        for term, gate in zip(self.terms, gates, strict=True):
+            points = points + term.synthesise(self._backend, self._backend.narrow(gate))
+        arrived = (self._low[:, fresh] >= 1) & (self._share[:, fresh] == 0)
+        if arrived.any():  # the end point is x itself, not its synthesis
+            mask = self._backend.wide(arrived.astype(np.float64).reshape(*arrived.shape, *(1,) * self._rank))
+            points = self._backend.where(mask > 0.5, self._end, points)
+        if self._points is not None:
+            points = self._backend.concat([self._points[:, -overlap:], points], axis=1)
+            gates = [
+                self._backend.concat([old[:, -overlap:], new], axis=1)
+                for old, new in zip(self._gates, gates, strict=True)
+            ]
+        self._points, self._gates = points, gates
+        moved = partial(_combine, self._rule.increment, size)
+        return _combine(self._rule.point, size, points), moved(points), [moved(gate) for gate in gates]
+
+    def _gate(self, strengths: Any, edges: slice) -> Any:
+        def at(alpha: Array) -> Any:
+            column = alpha[:, edges].reshape(alpha.shape[0], -1, *(1,) * (len(strengths.shape) - 1))
+            return self._schedule.gates(self._backend, self._backend.wide(column), strengths[:, None])
+
+        low = at(self._low)
+        share = self._share[:, edges]
+        if not share.any():
+            return low
+        weight = self._backend.wide(share.reshape(*share.shape, *(1,) * (len(strengths.shape) - 1)))
+        return (1.0 - weight) * low + weight * at(self._high)
+
+
+class _Operands:
+    """One term of a few paths' equations on the device, with its two contractions."""
+
+    def __init__(self, backend: Backend, layout: Layout, paths: Sequence[Path], k: int) -> None:
+        terms = [path.decomposition.terms[k] for path in paths]
+        term = terms[0]
+        # Without channels the canonical channel axis, of length 1, leaves the equation.
+        dropped = "" if layout.channel_axis is not None else "c"
+        self.strengths_on_host = np.stack([_squeezed(path.strengths[k], term.gates, dropped) for path in paths])
+        self.strengths = backend.wide(self.strengths_on_host)
+        self.gate_shape = self.strengths_on_host.shape[1:]
+        self._factors = []
+        labels = []
+        for index, factor in enumerate(term.factors):
+            own = factor.labels.replace(dropped, "") if dropped else factor.labels
+            if factor.shared:
+                array = _squeezed(factor.array, factor.labels, dropped)
+            else:
+                array = np.stack([_squeezed(t.factors[index].array, factor.labels, dropped) for t in terms])
+                own = "b" + own
+            labels.append(own)
+            self._factors.append(backend.asarray(array))
+        gates = "bn" + (term.gates.replace(dropped, "") if dropped else term.gates)
+        example = "bn" + layout.labels
+        sizes = paths[0].decomposition.sizes(term) | {"b": 1, "n": 1}
+        self._synthesis: Contraction = contraction([gates, *labels], example, sizes)
+        self._adjoint: Contraction = contraction([example, *labels], gates, sizes)
+
+    def synthesise(self, backend: Backend, gates: Any) -> Any:
+        """Return Σ_k g_k C_k for gates (images, nodes, *gate), arranged as the user's examples."""
+        return self._synthesis(backend.einsum, [gates, *self._factors])
+
+    def project(self, backend: Backend, gradients: Any) -> Any:
+        """Return ⟨gradient, C_k⟩ for gradients (images, nodes, *example)."""
+        return self._adjoint(backend.einsum, [gradients, *self._factors])
+
+
+class _Sum:
+    """A running sum in float64, or in two floats where the device has none (Neumaier's compensation)."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend, self._compensate = backend, not backend.has_float64
+        self._total: Any = None
+        self._lost: Any = None
+
+    def add(self, term: Any) -> None:
+        term = self._backend.wide(term)
+        if self._total is None:
+            self._total, self._lost = term, 0.0 * term if self._compensate else None
+            return
+        total = self._total + term
+        if self._compensate:
+            back = total - self._total
+            self._lost = self._lost + ((self._total - (total - back)) + (term - back))
+        self._total = total
+
+    def numpy(self, shape: tuple[int, ...]) -> Array:
+        """Return the sum on the host, zeros of that shape where nothing was added."""
+        if self._total is None:
+            return np.zeros(shape)
+        total = self._backend.to_numpy(self._total).astype(np.float64)
+        return total + self._backend.to_numpy(self._lost).astype(np.float64) if self._compensate else total
+
+
+class _Record:
+    """Values met at the nodes, kept on the device until the group is done: nothing waits for the host inside."""
+
+    def __init__(self, backend: Backend, paths: Sequence[Path], positions: Sequence[Array]) -> None:
+        self._backend, self._paths, self._positions = backend, paths, positions
+        self._blocks: list[tuple[NDArray[np.intp], NDArray[np.intp], Any, Any]] = []
+
+    def add(self, image: NDArray[np.intp], node: NDArray[np.intp], values: Any, gradients: Any) -> None:
+        self._blocks.append((image, node, values, self._backend.finite(gradients)))
+
+    def checked(self) -> list[Array]:
+        """Return the values along each path; raise ModelError at the first that is not finite."""
+        found = [np.empty(len(positions)) for positions in self._positions]
+        for image, node, native, flags in self._blocks:
+            values = self._backend.to_numpy(native)[: len(image)].astype(np.float64)
+            smooth = self._backend.to_numpy(flags)[: len(image)]
+            for i, j, value, ok in zip(image, node, values, smooth, strict=True):
+                if not (np.isfinite(value) and ok):
+                    what = "its gradient" if np.isfinite(value) else f"the explained score ({value})"
+                    raise ModelError(
+                        f"image {self._paths[i].row}: {what} is not finite at α = {self._positions[i][j]:.4g} of the "
+                        "path. Inputs and baseline are finite, so the model makes it: look at the model there, or "
+                        "choose another baseline or output (output='logit' instead of a probability that underflows)"
+                    )
+                found[i][j] = value
+        return found
+
+
+def _combine(weights: Sequence[float], size: int, edges: Any) -> Any:
+    """Return Σ_w weights[w]·edges[:, w : w + size]."""
+    total: Any = None
+    for w, weight in enumerate(weights):
+        if weight:
+            part = edges[:, w : w + size]
+            part = part if weight == 1 else weight * part
+            total = part if total is None else total + part
+    return total
+
+
+def _squeezed(array: Array, labels: str, dropped: str) -> Array:
+    return array.squeeze(axis=labels.index(dropped)) if dropped and dropped in labels else array

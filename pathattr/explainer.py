@@ -1,0 +1,353 @@
+"""PathExplainer: the face that users meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pathattr.attribution import Attribution, Components
+from pathattr.backend import Backend, Call, backend_for
+from pathattr.baselines import Baseline, Context, Samples, baseline_from, check_finite
+from pathattr.engine import Engine, Integral, Path, Progress
+from pathattr.errors import InvalidInput, MissingExtra, ModelError
+from pathattr.families import FAMILIES, SVD, PathFamily
+from pathattr.layout import Array, Layout
+from pathattr.naming import named, one_of
+from pathattr.orderings import ORDERINGS, Energy, Ordering
+from pathattr.preprocessing import Preprocessing
+from pathattr.quadrature import RULES, uniform_edges
+from pathattr.schedules import SCHEDULES, LinearRamp, Schedule
+from pathattr.targets import Link, Objective, Output, check_options, objective_for, resolve_targets
+
+
+class PathExplainer:
+    """Attributes a model's score to its inputs along a path from a baseline.
+
+    The path is γ(α) = x' + Σ_k g_k(α)·C_k: `family` gives the components C_k of x − x' (default `SVD()`, that is
+    Spectral Integrated Gradients), `ordering` their strengths (default: the family's), `schedule` the gates g_k
+    (default `LinearRamp(overlap=0.4)`). `steps` intervals (200) are integrated by `rule` (midpoint).
+
+    `baseline`: see `pathattr.baselines`; black where `preprocessing` says how pictures are normalised, else zero.
+    `output` is the explained number ("probability", "logit", "log_probability", "raw" or a callable on the model's
+    outputs), `link` what turns the model's outputs into probabilities ("softmax", "sigmoid", "identity" for none,
+    "already" if they are), `class_axis` where the classes are. `channel_axis` counts the batch axis; None: no
+    channels. `batch_size` bounds the points in one call of the model. `components=False` leaves out the
+    attributions per component. `progress` is True (needs rich) or a callable (done, total).
+
+    `preset="published"` is the SIG paper's setting: 199 left intervals (200 points), ω = 0.4, the published order
+    of components, the gradient before a jump. What is passed besides it still holds.
+
+    Raises InvalidInput for anything unknown or out of range; errors list the valid names.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        family: PathFamily | str | None = None,
+        ordering: Ordering | str | None = None,
+        schedule: Schedule | str | None = None,
+        steps: int | None = None,
+        rule: str | None = None,
+        baseline: Baseline | Samples | str | float | Any = None,
+        output: Output | Callable[[Any], Any] | None = None,
+        link: Link | None = None,
+        preprocessing: Preprocessing | None = None,
+        channel_axis: int | None | Literal["auto"] = "auto",
+        class_axis: int | None = None,
+        batch_size: int = 32,
+        components: bool = True,
+        progress: bool | Progress = False,
+        seed: int = 0,
+        preset: Literal["published"] | None = None,
+    ) -> None:
+        check_options(output, link)
+        if preset is not None:
+            one_of("preset", preset, ("published",))
+        published = preset == "published"
+        self.family = named("family", SVD() if family is None else family, FAMILIES, PathFamily)
+        default = self.family.default_ordering
+        if published:
+            self.family, default = self.family.published()
+        ordering = named("ordering", default if ordering is None else ordering, ORDERINGS, Ordering)
+        # One component has no order: whatever the ordering, its strength plays no part.
+        self.ordering = ordering.for_family(default) if self.family.ordered else Energy()
+        schedule = named("schedule", LinearRamp() if schedule is None else schedule, SCHEDULES, Schedule)
+        schedule = replace(schedule, jumps="published") if published else schedule
+        self.schedule = schedule if self.family.ordered else replace(schedule, overlap=1.0)
+        self.steps = _whole("steps", (199 if published else 200) if steps is None else steps)
+        self.rule = rule or ("left" if published else "midpoint")
+        one_of("rule", self.rule, tuple(RULES))
+        if self.schedule.jumping and self.schedule.jumps == "published":
+            self.rule = "left"  # the gradient before each jump
+        if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
+            raise InvalidInput(f"preprocessing must be a Preprocessing(mean, std); got {preprocessing!r}")
+        self.model, self.preprocessing = model, preprocessing
+        self.baseline = baseline_from(baseline, preprocessing)
+        self.output, self.link, self.class_axis = output, link, class_axis
+        self.channel_axis = channel_axis
+        self.batch_size = _whole("batch_size", batch_size)
+        self.components, self.progress = components, progress
+        self.seed = _whole("seed", seed, least=0)
+
+    def __repr__(self) -> str:
+        return (
+            f"PathExplainer(family={self.family!r}, ordering={self.ordering!r}, schedule={self.schedule!r}, "
+            f"steps={self.steps}, rule={self.rule!r}, baseline={_described(self.baseline)})"
+        )
+
+    def __call__(
+        self,
+        inputs: Any,
+        target: Any = None,
+        *,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        input_name: str | None = None,
+    ) -> Attribution:
+        """Attribute a batch of inputs, (batch, ...) floating-point numbers in the user's framework.
+
+        `target` is a class index, one per example, a tuple index for dense outputs, `Contrast(a, b)`, or None for
+        the class predicted at the input. `args` and `kwargs` are passed to the model along with the inputs; arrays
+        with one row per example are repeated for every node. `input_name` passes the inputs by keyword, such as
+        "inputs_embeds".
+
+        Raises InvalidInput for inputs, baselines or targets that do not fit, and ModelError where the model is in
+        training mode, not differentiable, or not finite along the path (naming image and α).
+        """
+        backend_type = backend_for(self.model, inputs)
+        call = Call(tuple(args), dict(kwargs or {}), input_name)
+        backend = backend_type(self.model, inputs, call)
+        host = _checked(backend, inputs)
+        layout = Layout.of(host.shape, self.channel_axis, backend.channel_axis)
+        with backend.running(), _reporting(self.progress) as progress:
+            return self._attribute(backend, inputs, host, layout, target, progress)
+
+    def _attribute(
+        self, backend: Backend, inputs: Any, host: Array, layout: Layout, target: Any, progress: Progress
+    ) -> Attribution:
+        batch = len(host)
+        starts = self._starts(backend, host, layout)
+        references = starts.shape[1]
+        rule, nodes = RULES[self.rule], self.steps + RULES[self.rule].padding
+        engine = Engine(backend, layout, self.schedule, rule, self.batch_size, self.components)
+
+        passes = engine.outputs(host, np.arange(batch))
+        outputs = np.concatenate([backend.to_numpy(part) for part in passes])
+        _check_scores(outputs.reshape(batch, -1).sum(axis=1), "outputs", 1)
+        class_axis = backend.class_axis if self.class_axis is None else self.class_axis
+        objective = objective_for(outputs, self.output, self.link, class_axis)
+        targets = resolve_targets(target, outputs, objective)
+        score = engine.scores(passes, objective, targets)
+        _check_scores(score, "explained score", 1)
+        rows = np.repeat(np.arange(batch), references)
+        passes = engine.outputs(starts.reshape(-1, *host.shape[1:]), rows)
+        start_scores = engine.scores(passes, objective, targets[rows]).reshape(batch, references)
+        _check_scores(start_scores.sum(axis=1), "explained score", 0)
+
+        def paths() -> Iterator[Path]:
+            for row in range(batch):
+                for start in starts[row]:
+                    yield self._path(start, host[row], layout, targets[row], row)
+
+        integrals = engine.integrate(paths(), objective, count=len(rows), nodes=nodes, progress=progress)
+        parts = [_Example.mean(list(islice(integrals, references))) for _ in range(batch)]
+        attributions = np.stack([part.attributions for part in parts])
+        baseline_score = start_scores.mean(axis=1)
+        return Attribution(
+            attributions=backend.restore(attributions, inputs),
+            components=self._components(parts) if self.components else None,
+            score=score,
+            baseline_score=baseline_score,
+            gap=attributions.reshape(batch, -1).sum(axis=1) - (score - baseline_score),
+            target=_as_written(targets),
+            lowest=np.minimum(np.minimum(score, baseline_score), [part.lowest for part in parts]),
+            highest=np.maximum(np.maximum(score, baseline_score), [part.highest for part in parts]),
+            evaluations=np.array([part.evaluations for part in parts], dtype=np.intp),
+            forward_passes=batch + len(rows),
+            settings=self._settings(backend, objective),
+            channel_axis=layout.channel_axis,
+        )
+
+    def _starts(self, backend: Backend, host: Array, layout: Layout) -> Array:
+        """Return the baselines (batch, references, *example), as the model's dtype can hold them."""
+        if isinstance(self.baseline, Baseline):
+            made = []
+            for example in host:
+                context = Context(self.preprocessing, np.random.default_rng(self.seed))
+                canonical = layout.canonical(example)
+                start = np.asarray(self.baseline(canonical, context), dtype=np.float64)
+                if start.shape != canonical.shape:
+                    raise InvalidInput(
+                        f"{self.baseline!r} returned shape {start.shape} for an example of shape {canonical.shape}"
+                    )
+                made.append(layout.restore(start))
+            starts = np.stack(made)[:, None]
+        else:
+            samples = isinstance(self.baseline, Samples)
+            given = self.baseline.array if samples else self.baseline
+            native = type(backend).recognises_array(given)
+            array = np.asarray(backend.to_numpy(given) if native else given, dtype=np.float64)
+            starts = _fitted(array, host.shape, samples)
+        check_finite("the baseline", starts)
+        starts = backend.to_numpy(backend.asarray(starts)).astype(np.float64)
+        check_finite("the baseline in the model's precision", starts)
+        return starts
+
+    def _path(self, start: Array, end: Array, layout: Layout, targets: NDArray[np.intp], row: int) -> Path:
+        difference = layout.canonical(end - start)
+        check_finite(f"input − baseline of image {row}", difference)
+        decomposition = self.family.decompose(difference)
+        strengths = decomposition.strengths(self.ordering, np.random.default_rng(self.seed))
+        flat = np.concatenate([s.ravel() for s in strengths])
+        energy = np.concatenate([term.energy.ravel() for term in decomposition.terms])
+        edges = uniform_edges(self.schedule, flat, energy, self.steps)
+        return Path(start, end, decomposition, strengths, edges, targets, row)
+
+    def _components(self, parts: Sequence[_Example]) -> Components:
+        return Components(
+            tuple(np.stack(term) for term in zip(*(part.components for part in parts), strict=True)),
+            tuple(np.stack(term) for term in zip(*(part.strengths for part in parts), strict=True)),
+        )
+
+    def _settings(self, backend: Backend, objective: Objective) -> dict[str, Any]:
+        """Return what it takes to repeat the run, as plain values."""
+        return {
+            "pathattr": version("pathattr"),
+            "backend": backend.name,
+            "family": repr(self.family),
+            "ordering": repr(self.ordering),
+            "schedule": repr(self.schedule),
+            "steps": self.steps,
+            "rule": self.rule,
+            "baseline": _described(self.baseline),
+            "output": objective.kind,
+            "link": objective.link,
+            "preprocessing": None if self.preprocessing is None else repr(self.preprocessing),
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "complete": not (self.schedule.jumping and self.schedule.jumps == "published"),
+        }
+
+
+@dataclass(frozen=True)
+class _Example:
+    """One example's integral: the mean over its reference samples."""
+
+    attributions: Array
+    components: tuple[Array, ...]
+    strengths: tuple[Array, ...]
+    lowest: float
+    highest: float
+    evaluations: int
+
+    @classmethod
+    def mean(cls, integrals: Sequence[Integral]) -> _Example:
+        count = len(integrals)
+
+        def mean(arrays: Sequence[Array]) -> Array:
+            total = arrays[0]
+            for array in arrays[1:]:
+                total = total + array
+            return total / count
+
+        return cls(
+            mean([part.attributions for part in integrals]),
+            tuple(mean(term) for term in zip(*(part.components for part in integrals), strict=True)),
+            tuple(mean(term) for term in zip(*(part.strengths for part in integrals), strict=True)),
+            min((float(v) for part in integrals for v in part.values), default=np.inf),
+            max((float(v) for part in integrals for v in part.values), default=-np.inf),
+            sum(part.evaluations for part in integrals),
+        )
+
+
+def _checked(backend: Backend, inputs: Any) -> Array:
+    """Return the inputs on the host, float64, as the model's dtype holds them; raise InvalidInput for bad ones."""
+    host = backend.to_numpy(inputs)
+    if host.dtype.kind != "f":
+        raise InvalidInput(
+            f"inputs must be floating-point numbers, got {host.dtype}: gradients with respect to whole numbers do not "
+            "exist. Pass pictures as floats (x / 255, normalised as the model was trained), and embeddings "
+            "(input_name='inputs_embeds') in place of token ids"
+        )
+    if host.ndim < 2 or 0 in host.shape:
+        raise InvalidInput(
+            f"inputs must be a non-empty batch, (batch, ...); got shape {host.shape}: one example is x[None]"
+        )
+    check_finite("inputs", host)
+    host = backend.to_numpy(backend.asarray(host)).astype(np.float64)
+    check_finite("inputs in the model's precision", host)
+    return host
+
+
+def _fitted(array: Array, shape: tuple[int, ...], samples: bool) -> Array:
+    """Return given baselines as (batch, references, *example)."""
+    example = shape[1:]
+    if samples:
+        if array.shape[1:] != example or not len(array):
+            raise InvalidInput(f"Samples need the shape (references, {_listed(example)}); got {array.shape}")
+        return np.broadcast_to(array, (shape[0], *array.shape))
+    if array.shape == example or array.shape == (1, *example):
+        return np.broadcast_to(array.reshape(example), (shape[0], 1, *example))
+    if array.shape == shape:
+        return array[:, None]
+    raise InvalidInput(
+        f"the baseline has shape {array.shape}; expected one example, ({_listed(example)}), or one per input, {shape}. "
+        "For several references per input pass Samples(array); for one number per channel Constant([...])"
+    )
+
+
+def _check_scores(scores: Array, what: str, alpha: int) -> None:
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if bad.size:
+        raise ModelError(
+            f"image {bad[0]}: the model's {what} at α = {alpha} (the {'input' if alpha else 'baseline'} itself) is not "
+            "finite: look at the model there, or explain another output (output='logit' where a probability is 0)"
+        )
+
+
+def _as_written(targets: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return resolved targets (batch, 1 or 2, axes) without the axes that a user would not write."""
+    targets = targets[:, :, 0] if targets.shape[2] == 1 else targets
+    targets = np.zeros(targets.shape[:2], np.intp) if 0 in targets.shape else targets
+    return targets[:, 0] if targets.shape[1] == 1 else targets
+
+
+def _described(baseline: Any) -> str:
+    if isinstance(baseline, Baseline | Samples):
+        return repr(baseline)
+    return f"array of shape {tuple(np.shape(baseline))}"
+
+
+def _listed(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))
+
+
+def _whole(name: str, value: Any, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InvalidInput(f"{name} must be a whole number of at least {least}; got {value!r}")
+    return int(value)
+
+
+@contextmanager
+def _reporting(progress: bool | Progress) -> Iterator[Progress]:
+    """Hold what is told about progress: nothing, the user's callable, or rich's bar."""
+    if callable(progress):
+        yield progress
+    elif not progress:
+        yield lambda done, total: None  # noqa: ARG005 - nobody listens
+    else:
+        try:
+            from rich.progress import Progress as Bar
+        except ImportError as error:
+            raise MissingExtra.of("rich", "cli", "progress=True") from error
+        with Bar(transient=True) as bar:
+            task = bar.add_task("gradients")
+            yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,165 @@
+"""The basis of a path: which components the difference between input and baseline is made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from pathattr.contraction import contraction
+from pathattr.errors import InvalidInput
+from pathattr.layout import Array, spatial_labels
+from pathattr.orderings import Facts, Ordering
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One operand of a synthesis equation; `shared` where every image has the same (a transform's matrix)."""
+
+    labels: str
+    array: Array
+    shared: bool = False
+
+    def __post_init__(self) -> None:
+        assert len(self.labels) == self.array.ndim, (self.labels, self.array.shape)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One einsum equation: gates and factors give a part of the path's points.
+
+    `gates` labels one gate per component; its first `groups` labels number independent spectra (channels,
+    slices), the others the components of one spectrum. `energy` is the L2 norm of every component, of the
+    gates' shape; `frequency` (0 low to 1 high) and `scale` (0 coarsest, whole numbers) broadcast to it.
+    """
+
+    gates: str
+    factors: tuple[Factor, ...]
+    energy: Array
+    groups: int = 0
+    frequency: Array | None = None
+    scale: Array | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        assert len(self.gates) == self.energy.ndim >= self.groups, (self.gates, self.energy.shape)
+
+    def inputs(self, gates: str = "") -> list[str]:
+        """Return the labels of the operands, those of the gates first (with `gates` before them)."""
+        return [gates + self.gates, *(factor.labels for factor in self.factors)]
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """A difference of shape (channels, *spatial) as a sum of components: terms that are added up.
+
+    The same equation read in two directions synthesises a difference from gates, and projects a gradient
+    onto the components.
+    """
+
+    shape: tuple[int, ...]
+    terms: tuple[Term, ...]
+
+    def sizes(self, term: Term) -> dict[str, int]:
+        """Return the length of every label of a term's equation."""
+        sizes = dict(zip(self.labels, self.shape, strict=True))
+        for labels, shape in [
+            (term.gates, term.energy.shape),
+            *((f.labels, f.array.shape) for f in term.factors),
+        ]:
+            for label, size in zip(labels, shape, strict=True):
+                assert sizes.setdefault(label, size) == size, (label, sizes[label], size)
+        return sizes
+
+    @property
+    def labels(self) -> str:
+        """The labels of the difference, such as "chw"."""
+        return "c" + spatial_labels(len(self.shape) - 1)
+
+    @property
+    def facts(self) -> Facts:
+        """What an ordering may look at: one row a spectrum, one column a component, all terms side by side."""
+
+        def table(name: str) -> Array | None:
+            columns = []
+            for term in self.terms:
+                fact = getattr(term, name)
+                if fact is None:
+                    return None
+                rows = int(np.prod(term.energy.shape[: term.groups]))
+                columns.append(np.broadcast_to(fact, term.energy.shape).reshape(rows, -1))
+            return np.concatenate(columns, axis=1)
+
+        energy = table("energy")
+        assert energy is not None
+        return Facts(energy, table("frequency"), table("scale"))
+
+    def split(self, table: Array) -> tuple[Array, ...]:
+        """Return the columns of a table of facts as arrays of each term's gate shape."""
+        ends = np.cumsum([np.prod(term.energy.shape[term.groups :], dtype=int) for term in self.terms])
+        parts = np.split(table, ends[:-1], axis=1)
+        return tuple(part.reshape(term.energy.shape) for part, term in zip(parts, self.terms, strict=True))
+
+    def synthesise(self, gates: tuple[Array, ...]) -> Array:
+        """Return Σ_k g_k C_k, of the difference's shape, from one array of gates per term."""
+        total = np.zeros(self.shape)
+        for term, g in zip(self.terms, gates, strict=True):
+            plan = contraction(term.inputs(), self.labels, self.sizes(term))
+            total += plan(np.einsum, [g, *(factor.array for factor in term.factors)])
+        return total
+
+    def project(self, gradient: Array) -> tuple[Array, ...]:
+        """Return ⟨gradient, C_k⟩ for every component: the adjoint of `synthesise`, one array per term."""
+        projections = []
+        for term in self.terms:
+            labels = [self.labels, *term.inputs()[1:]]
+            plan = contraction(labels, term.gates, self.sizes(term))
+            projections.append(np.asarray(plan(np.einsum, [gradient, *(factor.array for factor in term.factors)])))
+        return tuple(projections)
+
+    def strengths(self, ordering: Ordering, rng: np.random.Generator) -> tuple[Array, ...]:
+        """Return the strength in [0, 1] of every component under an ordering, one array per term."""
+        return self.split(ordering.strengths(self.facts, rng))
+
+
+class PathFamily(ABC):
+    """How a difference splits into components.
+
+    A new family is one file: a frozen dataclass with `decompose`, a default ordering, and whatever
+    parameters it has. It then runs on every backend, component attributions included.
+    """
+
+    ordered: ClassVar[bool] = True
+    """False for a family of one component: it has no order, and schedules take it with overlap 1."""
+
+    @abstractmethod
+    def decompose(self, difference: Array) -> Decomposition:
+        """Return the components of a float64 difference (channels, *spatial); their sum is the difference.
+
+        Raises InvalidInput where the difference has no structure that this family could use.
+        """
+
+    @property
+    @abstractmethod
+    def default_ordering(self) -> Ordering:
+        """The ordering of a path of this family unless the user names another."""
+
+    def published(self) -> tuple[PathFamily, Ordering]:
+        """Return this family and its ordering as the SIG paper's code has them."""
+        return self, self.default_ordering
+
+
+def norms(components: Array, axes: int) -> Array:
+    """Return L2 norms over the last `axes` axes, safe from overflow and underflow of the squares."""
+    flat = components.reshape(*components.shape[: components.ndim - axes], -1)
+    peak = np.abs(flat).max(axis=-1, initial=0.0)
+    scaled = flat / np.where(peak > 0, peak, 1.0)[..., None]
+    return np.asarray(peak * np.sqrt((scaled * scaled).sum(axis=-1)))
+
+
+def check_positive(name: str, value: int) -> None:
+    """Raise InvalidInput unless `value` is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InvalidInput(f"{name} must be a whole number of at least 1; got {value!r}")

@@ -1,0 +1,32 @@
+"""The straight line: one component, the difference itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pathattr.families.base import Decomposition, Factor, PathFamily, Term, norms
+from pathattr.layout import Array, spatial_labels
+from pathattr.orderings import Energy, Ordering
+
+
+@dataclass(frozen=True)
+class Linear(PathFamily):
+    """γ(α) = x' + g(α)·(x − x'): Integrated Gradients (Sundararajan et al. 2017).
+
+    One component and no order, so the overlap ω is ignored; with `LinearRamp` and N steps it is textbook IG.
+    """
+
+    ordered = False
+
+    def decompose(self, difference: Array) -> Decomposition:
+        """Return the difference as the one component."""
+        labels = "c" + spatial_labels(difference.ndim - 1)
+        energy = np.asarray(norms(difference, difference.ndim))
+        return Decomposition(difference.shape, (Term("", (Factor(labels, difference),), energy),))
+
+    @property
+    def default_ordering(self) -> Ordering:
+        """Energy; any ordering gives one component the same strength."""
+        return Energy()

@@ -1,0 +1,37 @@
+"""What band families share: a stack of bands, each with a gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pathattr.families.base import Decomposition, Factor, Term, norms
+from pathattr.layout import Array, spatial_labels
+
+
+def along(array: Array, axis: int, matrix: Array) -> Array:
+    """Return `matrix` (new, old) applied along one axis of an array."""
+    return np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis)
+
+
+def along_spatial(array: Array, matrices: Sequence[Array]) -> Array:
+    """Return one matrix (new, old) per spatial axis applied to an array (channels, *spatial)."""
+    for axis, matrix in enumerate(matrices, start=1):
+        array = along(array, axis, matrix)
+    return array
+
+
+def stack_of_bands(bands: Sequence[Array], scale: Sequence[int], frequency: Sequence[float]) -> Decomposition:
+    """Return bands (channels, *spatial) as a decomposition with one gate per channel and band."""
+    stack = np.stack(bands, axis=1)
+    labels = "ck" + spatial_labels(stack.ndim - 2)
+    term = Term(
+        "ck",
+        (Factor(labels, stack),),
+        energy=norms(stack, stack.ndim - 2),
+        groups=1,
+        frequency=np.asarray(frequency, dtype=np.float64),
+        scale=np.asarray(scale, dtype=np.float64),
+    )
+    return Decomposition(bands[0].shape, (term,))

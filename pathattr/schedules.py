@@ -1,0 +1,137 @@
+"""Overlap windows and ramps: how a component of strength s switches on as α goes from 0 to 1."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from pathattr.errors import InvalidInput
+from pathattr.naming import one_of
+
+
+class Elementwise(Protocol):
+    """The operations that gates are made of; NumPy's module and every backend have them."""
+
+    def clip(self, x: Any, low: float, high: float, /) -> Any:
+        """Return x limited to [low, high]."""
+
+    def cos(self, x: Any, /) -> Any:
+        """Return the cosine."""
+
+    def exp(self, x: Any, /) -> Any:
+        """Return the exponential."""
+
+    def where(self, condition: Any, x: Any, y: Any, /) -> Any:
+        """Return x where the condition holds, else y."""
+
+
+@dataclass(frozen=True)
+class Schedule(ABC):
+    """A component of strength s opens over the window [(1−ω)(1−s), (1−ω)(1−s) + ω] (SIG paper, Eq. 6-8).
+
+    `overlap` is ω in [0, 1]: at 1 every window is [0, 1], the straight line; at 0 a component opens at once.
+    Gates are 0 at α = 0 and 1 at α = 1 whatever the window. Where gates jump (ω = 0, `StepRamp`),
+    `jumps="chord"` integrates along the chord of each jump, so that completeness holds; "published" takes
+    the gradient before the jump, as the published code does: incomplete by construction.
+    """
+
+    overlap: float = 0.4
+    jumps: Literal["chord", "published"] = "chord"
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.overlap, int | float | np.number) and not isinstance(self.overlap, bool)
+        if not number or not 0 <= self.overlap <= 1:
+            raise InvalidInput(f"overlap ω must be a number between 0 and 1; got {self.overlap!r}")
+        one_of("jumps", self.jumps, ("chord", "published"))
+
+    @abstractmethod
+    def ramp(self, ops: Elementwise, progress: Any) -> Any:
+        """Return the gate in [0, 1] for the progress in [0, 1] through the window."""
+
+    @property
+    def jumping(self) -> bool:
+        """True where gates jump instead of rising continuously."""
+        return self.overlap == 0
+
+    def starts(self, strengths: Any) -> Any:
+        """Return the α at which the window of each strength begins."""
+        return (1.0 - self.overlap) * (1.0 - strengths)
+
+    def openings(self, strengths: Any) -> Any:
+        """Return the α at which the gate of each strength jumps, for schedules that jump."""
+        return self.starts(strengths)
+
+    def gates(self, ops: Elementwise, alpha: Any, strengths: Any) -> Any:
+        """Return the gates for positions α and strengths, two arrays that broadcast."""
+        if self.jumping:
+            gate = ops.where(alpha >= self.openings(strengths), 1.0, 0.0 * strengths)
+        else:
+            progress = (alpha - self.starts(strengths)) / self.overlap
+            gate = self.ramp(ops, ops.clip(progress, 0.0, 1.0))
+        return ops.where(alpha <= 0, 0.0, ops.where(alpha >= 1, 1.0, gate))
+
+
+@dataclass(frozen=True)
+class LinearRamp(Schedule):
+    """Gate = progress: at ω = 1 the straight line at constant speed."""
+
+    def ramp(self, ops: Elementwise, progress: Any) -> Any:
+        """Return the progress."""
+        return progress
+
+
+@dataclass(frozen=True)
+class CosineRamp(Schedule):
+    """Gate = ½ − ½cos(π·progress)."""
+
+    def ramp(self, ops: Elementwise, progress: Any) -> Any:
+        """Return ½ − ½cos(πp)."""
+        return 0.5 - 0.5 * ops.cos(np.pi * progress)
+
+
+@dataclass(frozen=True)
+class SigmoidRamp(Schedule):
+    """Gate = a logistic of slope `gain` around progress ½, rescaled to reach 0 and 1 (published gain: 12)."""
+
+    gain: float = 12.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.gain <= 100:  # beyond this the ramp is a step to float64
+            raise InvalidInput(f"the sigmoid's gain must lie in (0, 100]; got {self.gain!r}")
+
+    def ramp(self, ops: Elementwise, progress: Any) -> Any:
+        """Return the logistic, from exactly 0 to exactly 1."""
+        low = 1.0 / (1.0 + np.exp(0.5 * self.gain))
+        high = 1.0 / (1.0 + np.exp(-0.5 * self.gain))
+        return ops.clip((1.0 / (1.0 + ops.exp(self.gain * (0.5 - progress))) - low) / (high - low), 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class StepRamp(Schedule):
+    """The gate jumps from 0 to 1 half-way through the window."""
+
+    def ramp(self, ops: Elementwise, progress: Any) -> Any:
+        """Return 1 from half-way on."""
+        return ops.where(progress >= 0.5, 1.0, 0.0 * progress)
+
+    @property
+    def jumping(self) -> bool:
+        """True: every gate jumps."""
+        return True
+
+    def openings(self, strengths: Any) -> Any:
+        """Return the middle of each window."""
+        return self.starts(strengths) + 0.5 * self.overlap
+
+
+SCHEDULES: dict[str, Callable[[], Schedule]] = {
+    "linear": LinearRamp,
+    "cosine": CosineRamp,
+    "sigmoid": SigmoidRamp,
+    "step": StepRamp,
+}
