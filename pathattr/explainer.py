@@ -130,6 +130,32 @@ class PathExplainer:
         with backend.running(), _reporting(self.progress) as progress:
             return self._attribute(backend, inputs, host, layout, target, progress)
 
+    def path(self, inputs: Any, alpha: Sequence[float]) -> Array:
+        """Return the points γ(α) of each input's path on the host, (batch, len(alpha), *example), float64.
+
+        With reference samples it is the path from the first. Raises as a call does; the model is not run.
+        """
+        backend = backend_for(self.model, inputs)(self.model, inputs, Call())
+        host = _checked(backend, inputs)
+        layout = Layout.of(host.shape, self.channel_axis, backend.channel_axis)
+        position = np.asarray(alpha, dtype=np.float64)
+        if position.ndim != 1 or not ((position >= 0) & (position <= 1)).all():
+            raise InvalidInput(f"alpha must be a list of positions between 0 and 1; got {alpha!r}")
+        with backend.running():
+            starts = self._starts(backend, host, layout)[:, 0]
+        nothing = np.empty((1, 0), np.intp)  # no target is needed for points
+        paths = [
+            self._path(start, end, layout, nothing, row)
+            for row, (start, end) in enumerate(zip(starts, host, strict=True))
+        ]
+        return np.stack([np.stack([self._point(path, layout, a) for a in position]) for path in paths])
+
+    def _point(self, path: Path, layout: Layout, alpha: np.float64) -> Array:
+        if alpha == 1:
+            return path.end
+        gates = tuple(self.schedule.gates(np, alpha, s) for s in path.strengths)
+        return path.start + layout.restore(path.decomposition.synthesise(gates))
+
     def _attribute(
         self, backend: Backend, inputs: Any, host: Array, layout: Layout, target: Any, progress: Progress
     ) -> Attribution:

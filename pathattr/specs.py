@@ -56,7 +56,7 @@ def _loaded(point: EntryPoint) -> Callable[[str], Any]:
     except ImportError as error:
         raise MissingExtra(
             f"the loader {point.name!r} cannot be imported: {error}. Its package needs its framework"
-        ) from (error)
+        ) from error
 
 
 def _callable(spec: str, known: dict[str, EntryPoint]) -> Callable[[], Any]:

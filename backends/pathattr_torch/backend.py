@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -56,7 +56,7 @@ class TorchBackend(Backend):
 
     def __init__(self, model: Any, inputs: Any, call: Call) -> None:
         if isinstance(model, nn.Module):
-            _check_mode(model)
+            _check(model)
         self._model, self._call = model, call
         self._parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
         held = next((p for p in self._parameters if p.is_floating_point()), None)
@@ -137,14 +137,15 @@ class TorchBackend(Backend):
         return torch.index_select(x, 0, torch.tensor(rows, device=x.device))
 
     def finite(self, x: Any) -> Tensor:
-        return torch.isfinite(x).flatten(1).all(dim=1)
+        return torch.isfinite(torch.flatten(x, 1)).all(dim=1)
 
     def link(self, name: str, outputs: Any, axis: int) -> Tensor:
         return _LINKS[name](outputs, axis)
 
     def select(self, outputs: Any, index: Any) -> Tensor:
-        index = torch.tensor(np.ascontiguousarray(index), device=outputs.device)
-        return outputs[(torch.arange(len(outputs), device=outputs.device), *index.T)]
+        rows = torch.arange(len(outputs), device=outputs.device)
+        columns = [torch.tensor(column, device=outputs.device) for column in np.moveaxis(index, 1, 0)]
+        return outputs[(rows, *columns)]
 
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> Tensor:
         args, kwargs = self._call.bind(points, lambda value: self._repeated(value, rows))
@@ -162,16 +163,16 @@ class TorchBackend(Backend):
         with torch.enable_grad():
             points = points.detach().requires_grad_(True)
             scores = objective.score(self, self.outputs(points, rows), targets)
-            if not scores.requires_grad:
-                raise ModelError(
-                    "the explained score is not differentiable with respect to the input: does the model detach it, "
-                    "run under no_grad, round, or take an argmax? Pass a model whose output depends on its input "
-                    "smoothly, and an output before any argmax"
-                )
             # Rows are independent, so the gradient of their sum holds each row's own.
-            (gradients,) = torch.autograd.grad(scores.sum(), points, allow_unused=True)
+            (gradients,) = (
+                torch.autograd.grad(scores.sum(), points, allow_unused=True) if scores.requires_grad else (None,)
+            )
         if gradients is None:
-            raise ModelError("the explained score does not depend on the input at all: is the right input attributed?")
+            raise ModelError(
+                "the explained score is not differentiable with respect to the input: does the model detach it, run "
+                "under no_grad, round, take an argmax, or not use this input at all? Pass a model whose output depends "
+                "on its input smoothly, and an output before any argmax"
+            )
         return scores.detach(), gradients.detach()
 
     def _repeated(self, value: Any, rows: NDArray[np.intp]) -> Any:
@@ -186,7 +187,7 @@ class TorchBackend(Backend):
         return value
 
 
-_LINKS = {
+_LINKS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "identity": lambda x, axis: x,  # noqa: ARG005 - one signature for all
     "softmax": lambda x, axis: torch.softmax(x, dim=axis),
     "log_softmax": lambda x, axis: torch.log_softmax(x, dim=axis),
@@ -196,8 +197,8 @@ _LINKS = {
 }
 
 
-def _check_mode(model: nn.Module) -> None:
-    """Raise ModelError for a module, or part of one, in training mode."""
+def _check(model: nn.Module) -> None:
+    """Raise ModelError for a module, or part of one, in training mode, or made where gradients are forbidden."""
     for name, module in model.named_modules():
         if module.training:
             where = f"its part {name!r} ({type(module).__name__})" if name else "it"
@@ -205,3 +206,8 @@ def _check_mode(model: nn.Module) -> None:
                 f"the model is in training mode ({where}): dropout and batch statistics would make attributions random "
                 "or dependent on batch-mates. Call model.eval() first"
             )
+    if any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers())):
+        raise ModelError(
+            "the model was made inside torch.inference_mode(), where tensors cannot take part in gradients: build or "
+            "load it outside (explaining it inside is fine)"
+        )

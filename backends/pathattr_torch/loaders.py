@@ -77,7 +77,7 @@ def _library(module: str, install: str) -> Any:
     except ImportError as error:
         raise MissingExtra(
             f"{module}:NAME needs {module}, which cannot be imported ({error}): pip install {install}"
-        ) from (error)
+        ) from error
     except RuntimeError as error:  # what a torchvision built for another torch raises
         raise MissingExtra(
             f"{module} is installed but does not work with this torch ({error}): pip install {install}"

@@ -1,0 +1,199 @@
+"""The commands: demo, explain, compare, backends."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from pathattr.backend import backends as known_backends
+from pathattr.backend import load_backend
+from pathattr.cli import options as opt
+from pathattr.cli.work import Subject, compare_one, demo_subjects, explain_one, open_folder, read_subjects, summary
+from pathattr.errors import InvalidInput, PathattrError
+from pathattr.families import FAMILIES
+from pathattr.specs import load_model
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Which parts of this input made the model say that? Path attribution for any model.",
+)
+
+FAMILY_OPTION = Annotated[str, typer.Option(help=opt.FAMILY_HELP)]
+
+
+def invoke(arguments: list[str]) -> int:
+    """Run the app; usage errors print themselves and give status 2."""
+    try:
+        status = app(arguments, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, typer.Abort):
+        raise KeyboardInterrupt from None
+    return int(status or 0)
+
+
+@app.callback(invoke_without_command=True)
+def _top(show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if show_version:
+        typer.echo(version("pathattr"))
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out: opt.OutOption = Path("pathattr-demo"),
+    steps: opt.StepsOption = 100,
+    seed: Annotated[int, typer.Option(help="Which scenes to draw.")] = 0,
+    count: Annotated[int, typer.Option(help="How many scenes.")] = 2,
+    batch_size: opt.BatchOption = 32,
+    device: opt.DeviceOption = None,
+) -> None:
+    """Explain the shipped classifier on generated scenes, all five families side by side."""
+    if count < 1:
+        raise InvalidInput(f"--count must be at least 1; got {count}")
+    folder = open_folder(out)
+    subject = Subject(load_model("scenes"), "scenes", device)
+    settings = opt.Settings(steps=steps, batch_size=batch_size)
+    families = ["linear", "svd", "dct", "wavelet", "laplacian"]
+    pictures = demo_subjects(count, seed)
+    with _progress() as bar:
+        task = bar.add_task("explaining", total=count * len(families))
+        path = folder / "demo.png"
+        rows = compare_one(subject, pictures, families, settings, (None, None), path, partial(bar.advance, task))
+    _console().print(summary(rows))
+    typer.echo(f"wrote {path} and {path.with_suffix('.json')}")
+
+
+@app.command()
+def explain(
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures to explain.")],
+    model: opt.ModelOption,
+    family: FAMILY_OPTION = "svd",
+    ordering: opt.OrderingOption = None,
+    overlap: opt.OverlapOption = 0.4,
+    schedule: opt.ScheduleOption = "linear",
+    steps: opt.StepsOption = 200,
+    rule: opt.RuleOption = "midpoint",
+    baseline: opt.BaselineOption = None,
+    target: opt.TargetOption = None,
+    contrast: opt.ContrastOption = None,
+    output: opt.OutputOption = None,
+    device: opt.DeviceOption = None,
+    batch_size: opt.BatchOption = 32,
+    seed: opt.SeedOption = 0,
+    size: opt.SizeOption = None,
+    out: opt.OutOption = Path("pathattr-out"),
+) -> None:
+    """Attribute a model's decision on each picture: an overlay, the signed map, the arrays and a record."""
+    settings = opt.Settings(ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed)
+    folder = open_folder(out)
+    subject = Subject(load_model(model), model, device, size)
+    failed = 0
+    rows = []
+    with _progress() as bar:
+        task = bar.add_task("explaining", total=len(pictures) * steps)
+        for index, (name, path) in enumerate(read_subjects(pictures)):
+            bar.update(task, completed=index * steps, description=name)
+            report = partial(_report, bar, task, index * steps, steps)
+            try:
+                rows.append(explain_one(subject, path, name, family, settings, (target, contrast), folder, report))
+            except PathattrError as error:
+                if len(pictures) == 1:
+                    raise
+                failed += 1  # the others are still worth having
+                print(f"error: {path}: {error}", file=sys.stderr)
+    if rows:
+        _console().print(summary(rows))
+        typer.echo(f"wrote {len(rows)} × overlay, map, arrays and record to {folder}")
+    if failed:
+        raise InvalidInput(f"{failed} of {len(pictures)} pictures failed")
+
+
+@app.command()
+def compare(
+    picture: Annotated[Path, typer.Argument(help="The picture to explain.")],
+    model: opt.ModelOption,
+    family: Annotated[str, typer.Option(help="Families, comma-separated: " + opt.FAMILY_HELP)] = ",".join(
+        ["linear", "svd", "dct", "wavelet", "laplacian"]
+    ),
+    ordering: opt.OrderingOption = None,
+    overlap: opt.OverlapOption = 0.4,
+    schedule: opt.ScheduleOption = "linear",
+    steps: opt.StepsOption = 200,
+    rule: opt.RuleOption = "midpoint",
+    baseline: opt.BaselineOption = None,
+    target: opt.TargetOption = None,
+    contrast: opt.ContrastOption = None,
+    output: opt.OutputOption = None,
+    device: opt.DeviceOption = None,
+    batch_size: opt.BatchOption = 32,
+    seed: opt.SeedOption = 0,
+    size: opt.SizeOption = None,
+    out: opt.OutOption = Path("pathattr-out"),
+) -> None:
+    """Attribute one picture along several paths, side by side on one scale."""
+    settings = opt.Settings(ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed)
+    families = [name.strip() for name in family.split(",") if name.strip()]
+    unknown = [name for name in families if name not in FAMILIES]
+    if unknown or not families:
+        raise InvalidInput(f"unknown family {', '.join(map(repr, unknown))}; the names are {', '.join(FAMILIES)}")
+    folder = open_folder(out)
+    subject = Subject(load_model(model), model, device, size)
+    with _progress() as bar:
+        task = bar.add_task(picture.name, total=len(families))
+        subjects = subject.read(list(read_subjects([picture])))
+        path = folder / f"{subjects[0][0]}.compare.png"
+        advance = partial(bar.advance, task)
+        rows = compare_one(subject, subjects, families, settings, (target, contrast), path, advance)
+    _console().print(summary(rows))
+    typer.echo(f"wrote {path} and {path.with_suffix('.json')}")
+
+
+@app.command()
+def backends() -> None:
+    """Tell which frameworks are installed, and which devices they see."""
+    table = Table("backend", "installed", "devices")
+    for name in sorted(known_backends()):
+        try:
+            backend = load_backend(name)
+        except PathattrError as error:
+            table.add_row(name, "no", str(error))
+            continue
+        try:
+            installed = version("numpy" if name == "numpy" else name)
+        except PackageNotFoundError:
+            installed = "yes"
+        table.add_row(name, installed, ", ".join(backend.devices()))
+    _console().print(table)
+
+
+def _report(bar: Progress, task: TaskID, before: int, steps: int, done: int, total: int) -> None:
+    bar.update(task, completed=before + steps * done / total)
+
+
+def _console() -> Console:
+    # A pipe has no width: give tables room rather than cut them.
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

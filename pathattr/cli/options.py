@@ -1,0 +1,116 @@
+"""The options that several commands share, and what they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pathattr.baselines import BASELINES
+from pathattr.errors import InvalidInput
+from pathattr.explainer import PathExplainer
+from pathattr.families import FAMILIES
+from pathattr.images import ImageModel
+from pathattr.naming import named
+from pathattr.orderings import ORDERINGS
+from pathattr.quadrature import RULES
+from pathattr.schedules import SCHEDULES, Schedule
+from pathattr.targets import OUTPUTS, Contrast
+
+
+def _names(table: Any) -> str:
+    return ", ".join(table)
+
+
+ModelOption = Annotated[
+    str,
+    typer.Option("--model", "-m", help="scenes, torchvision:NAME, timm:NAME, hf:NAME_OR_FOLDER or module:callable."),
+]
+OrderingOption = Annotated[str | None, typer.Option(help=f"{_names(ORDERINGS)}; default: the family's.")]
+ScheduleOption = Annotated[str, typer.Option(help=f"{_names(SCHEDULES)}.")]
+OverlapOption = Annotated[float, typer.Option(help="Overlap ω of the windows, 0 to 1; 1 is the straight line.")]
+StepsOption = Annotated[int, typer.Option(help="Intervals of the path.")]
+RuleOption = Annotated[str, typer.Option(help=f"{_names(RULES)}.")]
+BaselineOption = Annotated[
+    str | None,
+    typer.Option(help=f"{_names(BASELINES)} or a number; default: black where the preprocessing is known, else zero."),
+]
+TargetOption = Annotated[str | None, typer.Option(help="Class index or name; default: the predicted class.")]
+ContrastOption = Annotated[str | None, typer.Option(help="Explain the target's score minus this class's.")]
+OutputOption = Annotated[str | None, typer.Option("--output", help=f"{_names(OUTPUTS)}; default: probability.")]
+DeviceOption = Annotated[str | None, typer.Option(help="Such as cpu, cuda, cuda:1 or mps.")]
+BatchOption = Annotated[int, typer.Option(help="Points that the model sees at once.")]
+SeedOption = Annotated[int, typer.Option(help="For noise baselines and the shuffled ordering.")]
+SizeOption = Annotated[int | None, typer.Option(help="Resize and crop pictures to this size.")]
+OutOption = Annotated[Path, typer.Option(help="Folder for the results.")]
+FAMILY_HELP = f"{_names(FAMILIES)}."
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a command was asked for, but for the family."""
+
+    ordering: str | None = None
+    schedule: str = "linear"
+    overlap: float = 0.4
+    steps: int = 200
+    rule: str = "midpoint"
+    baseline: str | None = None
+    output: str | None = None
+    batch_size: int = 32
+    seed: int = 0
+
+    def explainer(self, image_model: ImageModel, channel_axis: int, family: str) -> PathExplainer:
+        """Return the explainer that these settings mean for a model and a family."""
+        schedule: Schedule = named("schedule", self.schedule, SCHEDULES, Schedule)
+        return PathExplainer(
+            image_model.model,
+            family=family,
+            ordering=self.ordering,
+            schedule=_with_overlap(schedule, self.overlap),
+            steps=self.steps,
+            rule=self.rule,
+            baseline=_number_or_name(self.baseline),
+            output=self.output,  # type: ignore[arg-type]  # a name, checked by the explainer
+            preprocessing=image_model.preprocessing,
+            channel_axis=channel_axis,
+            batch_size=self.batch_size,
+            seed=self.seed,
+        )
+
+
+def target_from(target: str | None, contrast: str | None, classes: Any) -> Any:
+    """Return the target that the options mean: a class by index or by name, or a contrast of two."""
+    chosen = _class(target, classes)
+    return chosen if contrast is None else Contrast(chosen, _class(contrast, classes))
+
+
+def _class(given: str | None, classes: Any) -> int | None:
+    if given is None:
+        return None
+    if given.lstrip("-").isdigit():
+        return int(given)
+    names = [str(name) for name in classes or ()]
+    matches = [i for i, name in enumerate(names) if name.lower() == given.lower()]
+    matches = matches or [i for i, name in enumerate(names) if given.lower() in name.lower()]
+    if len(matches) == 1:
+        return matches[0]
+    if not names:
+        raise InvalidInput(f"target {given!r}: this model names no classes, so a target is a class index")
+    found = ", ".join(names[i] for i in matches[:10]) if matches else "none"
+    raise InvalidInput(f"target {given!r} must fit one class name; it fits {found}")
+
+
+def _with_overlap(schedule: Schedule, overlap: float) -> Schedule:
+    return replace(schedule, overlap=overlap)
+
+
+def _number_or_name(baseline: str | None) -> str | float | None:
+    if baseline is None:
+        return None
+    try:
+        return float(baseline)
+    except ValueError:
+        return baseline

@@ -1,0 +1,300 @@
+"""The PyTorch backend: the oracle's numbers, and a model left as it was found."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import pathattr as pa
+import reference
+from pathattr.families import FAMILIES
+from pathattr.schedules import SCHEDULES
+
+SHAPE = (2, 9, 7)
+SMOOTH = reference.SmoothModel(SHAPE, seed=2)
+
+
+class Smooth(nn.Module):
+    """The oracle's network in PyTorch."""
+
+    def __init__(self, dtype=torch.float64):
+        super().__init__()
+        hidden, inputs = SMOOTH.w1.shape
+        self.first, self.last = nn.Linear(inputs, hidden), nn.Linear(hidden, SMOOTH.w2.shape[0])
+        for layer, weight, bias in ((self.first, SMOOTH.w1, SMOOTH.b1), (self.last, SMOOTH.w2, SMOOTH.b2)):
+            layer.weight = nn.Parameter(torch.tensor(weight))
+            layer.bias = nn.Parameter(torch.tensor(bias))
+        self.to(dtype).eval()
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.first(x.flatten(1))))
+
+
+def pictures(count=3, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, *SHAPE))
+
+
+def relative(a, b):
+    return np.abs(a - b).max() / np.abs(b).max()
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_attributions_and_components_equal_the_numpy_oracle(family, schedule):
+    settings = {"family": family, "schedule": schedule, "steps": 30, "batch_size": 7}
+    x = pictures()
+    expected = pa.PathExplainer(pa.NumpyModel(SMOOTH.value, SMOOTH.vjp), **settings)(x, [0, 1, 2])
+    found = pa.PathExplainer(Smooth(), **settings)(torch.tensor(x), [0, 1, 2])
+    # Both in float64: only the order of sums inside matrix products differs, about 1e-14.
+    assert relative(found.attributions.numpy(), expected.attributions) < 1e-10
+    for ours, theirs in zip(found.components.attributions, expected.components.attributions, strict=True):
+        assert relative(ours, theirs) < 1e-10
+    assert relative(found.score, expected.score) < 1e-12
+    assert found.evaluations.tolist() == expected.evaluations.tolist()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_float32_models_come_close_to_float64(family):
+    x = pictures().astype(np.float32)
+    single = pa.PathExplainer(Smooth(torch.float32), family=family, steps=50)(torch.tensor(x), 1)
+    double = pa.PathExplainer(Smooth(), family=family, steps=50)(x.astype(np.float64), 1)
+    assert single.attributions.dtype == torch.float32
+    # Increments between 50 points carry float32's 6e-8 fifty-fold; gradients a few units of it.
+    assert relative(single.attributions.numpy(), double.attributions) < 1e-4
+
+
+@pytest.mark.parametrize("output", ["probability", "logit", "log_probability", "raw"])
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_every_output_and_link_equals_the_oracle(output, link):
+    x = pictures(2)
+    settings = {"output": output, "link": link, "steps": 20}
+    target = pa.Contrast([0, 1], [2, 3])
+    expected = pa.PathExplainer(pa.NumpyModel(SMOOTH.value, SMOOTH.vjp), **settings)(x, target)
+    found = pa.PathExplainer(Smooth(), **settings)(torch.tensor(x), target)
+    assert relative(found.attributions.numpy(), expected.attributions) < 1e-10
+    assert relative(found.score, expected.score) < 1e-12
+
+
+def test_results_come_back_as_the_inputs_came():
+    explainer = pa.PathExplainer(Smooth(), steps=5)
+    x = pictures(1)
+    assert isinstance(explainer(x).attributions, np.ndarray)
+    single = explainer(torch.tensor(x, dtype=torch.float32)).attributions
+    assert isinstance(single, torch.Tensor)
+    assert single.dtype == torch.float32
+    assert single.shape == (1, *SHAPE)
+    assert not single.requires_grad
+
+
+def test_gradients_of_parameters_are_off_during_the_run_and_put_back():
+    model = Smooth()
+    model.first.bias.requires_grad_(False)
+    seen = []
+    model.first.register_forward_hook(lambda module, args, out: seen.append(module.weight.requires_grad))
+    before = {name: p.requires_grad for name, p in model.named_parameters()}
+    pa.PathExplainer(model, steps=3)(torch.tensor(pictures(1)))
+    assert seen
+    assert not any(seen)
+    assert {name: p.requires_grad for name, p in model.named_parameters()} == before
+    assert all(p.grad is None for p in model.parameters())
+    assert len(model.first._forward_hooks) == 1
+
+
+def test_a_failed_run_puts_everything_back_too():
+    model = Smooth()
+    explainer = pa.PathExplainer(model, output=lambda outputs: outputs.detach()[:, 0], steps=3)
+    with pytest.raises(pa.ModelError, match="not differentiable"):
+        explainer(torch.tensor(pictures(1)))
+    assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("part", [None, 1])
+def test_training_mode_is_an_error_that_names_the_part_and_the_fix(part):
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(126, 3)).eval()
+    (model if part is None else model[part]).train()
+    with pytest.raises(pa.ModelError, match=r"model\.eval\(\)"):
+        pa.PathExplainer(model)(torch.rand(1, *SHAPE))
+
+
+class Wrapped(nn.Module):
+    def __init__(self, wrap):
+        super().__init__()
+        self.inner, self.wrap = Smooth(), wrap
+        self.eval()
+
+    def forward(self, x):
+        return self.wrap(self.inner(x))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda z: (z, z * 0),
+        lambda z: {"logits": z, "hidden": z * 2},
+        lambda z: {"anything": z},
+        lambda z: SimpleNamespace(logits=z, attentions=None),
+    ],
+)
+def test_outputs_in_tuples_dicts_and_objects_are_found(wrap):
+    x = torch.tensor(pictures(1))
+    expected = pa.PathExplainer(Smooth(), steps=5)(x, 0).attributions
+    found = pa.PathExplainer(Wrapped(wrap), steps=5)(x, 0).attributions
+    assert torch.equal(found, expected)
+
+
+def test_a_dict_that_leaves_a_choice_lists_its_keys():
+    with pytest.raises(pa.ModelError, match=r"\['a', 'b'\]"):
+        pa.PathExplainer(Wrapped(lambda z: {"a": z, "b": z}))(torch.tensor(pictures(1)))
+
+
+class Masked(nn.Module):
+    """Weighs the features by a mask of its own for each example."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Smooth()
+        self.eval()
+
+    def forward(self, values, mask=None, scale=1.0):
+        assert mask is None or len(mask) == len(values)
+        return self.inner(values if mask is None else values * mask.to(values.dtype) * scale)
+
+
+@pytest.mark.parametrize("how", ["args", "kwargs", "named"])
+def test_further_inputs_are_repeated_for_every_node(how):
+    x = torch.tensor(pictures(3))
+    mask = torch.tensor(np.random.default_rng(1).random((3, *SHAPE)) > 0.5)
+    call = {
+        "args": {"args": (mask, 0.5)},
+        "kwargs": {"kwargs": {"mask": mask, "scale": 0.5}},
+        "named": {"kwargs": {"mask": mask, "scale": 0.5}, "input_name": "values"},
+    }[how]
+    explainer = pa.PathExplainer(Masked(), steps=10, batch_size=4)
+    together = explainer(x, 0, **call)
+    for i in range(3):
+        alone = pa.PathExplainer(lambda v, i=i: Smooth()(v * mask[i] * 0.5), steps=10)
+        assert relative(together.attributions[i].numpy(), alone(x[i : i + 1], 0).attributions[0].numpy()) < 1e-12
+    # What a mask hides has no gradient.
+    assert (together.attributions[~mask] == 0).all()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_works_inside_modes_that_forbid_gradients(mode):
+    x = pictures(2)
+    plain, masked = pa.PathExplainer(Smooth(), steps=5), pa.PathExplainer(Masked(), steps=5)
+    expected = plain(torch.tensor(x), 0).attributions.numpy()
+    with mode():
+        made_inside = torch.tensor(x)
+        mask = torch.ones(2, *SHAPE, dtype=torch.float64)
+        assert np.array_equal(plain(made_inside, 0).attributions.numpy(), expected)
+        assert np.array_equal(masked(made_inside, 0, args=(mask,)).attributions.numpy(), expected)
+        assert torch.is_inference_mode_enabled() == (mode is torch.inference_mode)
+
+
+def test_a_model_made_in_inference_mode_is_refused_with_the_fix():
+    with torch.inference_mode():
+        model = Smooth()
+    with pytest.raises(pa.ModelError, match="build or load it outside"):
+        pa.PathExplainer(model)(torch.tensor(pictures(1)))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+def test_whole_numbers_are_refused_with_the_fix(dtype):
+    with pytest.raises(pa.InvalidInput, match="embeddings"):
+        pa.PathExplainer(Smooth())(torch.ones(1, *SHAPE, dtype=dtype))
+
+
+def test_half_precision_models_are_refused_with_the_fix():
+    with pytest.raises(pa.InvalidInput, match=r"model\.float\(\)"):
+        pa.PathExplainer(Smooth(torch.bfloat16))(torch.rand(1, *SHAPE))
+
+
+def test_half_precision_inputs_of_a_float32_model_are_taken_there_and_back():
+    x = torch.rand(1, *SHAPE).half()
+    result = pa.PathExplainer(Smooth(torch.float32), steps=5)(x, 0)
+    assert result.attributions.dtype == torch.float16
+    assert abs(result.gap[0]) < abs(result.score[0] - result.baseline_score[0])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: Smooth()(x.detach()),  # has gradients, but none by the input
+        lambda x: x.flatten(1).argmax(1).double()[:, None],  # has none at all
+    ],
+)
+def test_a_score_without_gradient_says_so(function):
+    with pytest.raises(pa.ModelError, match="not differentiable"):
+        pa.PathExplainer(function, output="raw")(torch.tensor(pictures(1)), 0)
+
+
+def test_functions_and_output_callables_of_the_framework():
+    model = Smooth()
+    x = torch.tensor(pictures(2))
+    margin = pa.PathExplainer(lambda v: model(v), output=lambda z: z[:, 1] - z[:, 0], steps=20)(x)
+    contrast = pa.PathExplainer(model, output="logit", steps=20)(x, pa.Contrast(1, 0))
+    assert relative(margin.attributions.numpy(), contrast.attributions.numpy()) < 1e-12
+    with pytest.raises(pa.ModelError, match="one score a row"):
+        pa.PathExplainer(model, output=lambda z: z)(x)
+
+
+def test_a_reduction_over_the_batch_is_pointed_out():
+    with pytest.raises(pa.ModelError, match="one row for each"):
+        pa.PathExplainer(lambda x: x.flatten(1).sum(0, keepdim=True))(torch.tensor(pictures(2)), 0)
+
+
+def test_not_finite_along_the_path_names_image_and_alpha():
+    def model(x):  # sqrt has an infinite slope where the second image's path passes 0
+        score = (x.flatten(1)[:, :1] - 0.5).abs().sqrt()
+        return torch.cat([score, -score], 1)
+
+    x = torch.full((2, *SHAPE), 0.25, dtype=torch.float64)
+    x[1] = 1.0
+    with pytest.raises(pa.ModelError, match=r"image 1: its gradient is not finite at α = 0\.5 "):
+        pa.PathExplainer(model, family="linear", steps=5, output="logit")(x, 0)
+
+
+def test_an_image_alone_equals_itself_in_a_batch():
+    x = torch.tensor(pictures(4))
+    for family in FAMILIES:
+        explainer = pa.PathExplainer(lambda v: torch.tanh(v).flatten(1), output="raw", family=family, steps=12)
+        together = explainer(x, 5).attributions
+        for batch_size in (1, 5, 64):
+            explainer.batch_size = batch_size
+            alone = explainer(x[2:3], 5).attributions
+            # PyTorch's matrix products round differently for other numbers of rows; ours do not (NumPy backend).
+            assert relative(alone[0].numpy(), together[2].numpy()) < 1e-13
+
+
+def test_inputs_on_another_device_and_devices_by_name():
+    from pathattr_torch import TorchBackend
+
+    assert TorchBackend.devices()[0] == "cpu"
+    with pytest.raises(pa.InvalidInput, match="no device 'cuda:77'"):
+        TorchBackend.place(Smooth(), "cuda:77")
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA device here: the GPU path is untested on this machine"
+)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_cuda_equals_the_oracle(family):
+    x = pictures()
+    expected = pa.PathExplainer(pa.NumpyModel(SMOOTH.value, SMOOTH.vjp), family=family, steps=30)(x, [0, 1, 2])
+    found = pa.PathExplainer(Smooth().cuda(), family=family, steps=30)(torch.tensor(x), [0, 1, 2])
+    assert found.attributions.device.type == "cpu"
+    assert relative(found.attributions.numpy(), expected.attributions) < 1e-10
+
+
+def test_explaining_a_torch_model_imports_no_other_framework():
+    code = (
+        "import torch, sys, pathattr\n"
+        "pathattr.PathExplainer(torch.nn.Flatten().eval(), output='raw', steps=2)(torch.rand(1, 1, 4, 4), 0)\n"
+        "print([m for m in ('tensorflow', 'jax', 'keras') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
