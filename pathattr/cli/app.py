@@ -8,9 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -36,11 +36,16 @@ def invoke(arguments: list[str]) -> int:
     """Run the app; usage errors print themselves and give status 2."""
     try:
         status = app(arguments, standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, typer.Abort):
+    except typer.Abort:
         raise KeyboardInterrupt from None
+    except Exception as error:
+        # A usage error prints itself. Its class is click's or typer's own copy of it, depending on the version.
+        if not (hasattr(error, "show") and hasattr(error, "exit_code")):
+            raise
+        error.show()
+        return int(error.exit_code)
+    if status == 130:  # how some versions of typer report Ctrl-C
+        raise KeyboardInterrupt
     return int(status or 0)
 
 
@@ -169,7 +174,7 @@ def backends() -> None:
         try:
             backend = load_backend(name)
         except PathattrError as error:
-            table.add_row(name, "no", str(error))
+            table.add_row(name, "no", escape(str(error)))
             continue
         try:
             installed = version("numpy" if name == "numpy" else name)
@@ -196,4 +201,5 @@ def _progress() -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
+        disable=not sys.stderr.isatty(),
     )

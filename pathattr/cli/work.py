@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from pathattr import rendering, scenes
@@ -210,9 +211,9 @@ def summary(records: Sequence[dict[str, Any]]) -> Table:
     for record in records:
         relative = record["relative_gap"]
         table.add_row(
-            Path(record["picture"]).name,
+            escape(Path(record["picture"]).name),
             record["family"],
-            record["target_name"],
+            escape(record["target_name"]),
             f"{record['score']:.4g}",
             f"{record['baseline_score']:.4g}",
             f"{record['gap']:.2g}" + ("" if relative is None else f" ({relative:.1%})"),
