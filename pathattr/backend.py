@@ -11,13 +11,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.errors import InvalidInput, MissingExtra, ModelError
-from pathattr.targets import Objective
+from pathattr.targets import Link, Objective
+
+
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,14 @@ class Backend(ABC):
     """
 
     name: ClassVar[str]
-    channel_axis: ClassVar[int]
-    """Where this framework's users keep the channels of pictures and volumes, batch axis counted."""
-    class_axis: ClassVar[int] = -1
+    channel_axis: int
+    """Where this framework's users (or this model) keep the channels of pictures and volumes, batch axis counted."""
+    class_axis: int = -1
     """Where its models keep the classes in their outputs."""
+    model_link: Link | None = None
+    """What the model itself tells about its outputs: "already" where it visibly ends in a softmax or sigmoid."""
+    options: ClassVar[Mapping[str, Any]] = NO_OPTIONS
+    """The options that this backend takes (`PathExplainer(backend_options=...)`), with their defaults."""
     static_shapes: ClassVar[bool] = False
     """True where a new shape means a new trace or compilation: short blocks are padded instead."""
 
@@ -83,8 +91,11 @@ class Backend(ABC):
         raise InvalidInput(f"the {cls.name} backend has no device {device!r}; it has {', '.join(cls.devices())}")
 
     @abstractmethod
-    def __init__(self, model: Any, inputs: Any, call: Call) -> None:
-        """Wrap `model` for a batch of inputs; raise InvalidInput or ModelError where that cannot work."""
+    def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:
+        """Wrap `model` for a batch of inputs; raise InvalidInput or ModelError where that cannot work.
+
+        `options` has a value for every name in the class's `options`.
+        """
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -241,11 +252,12 @@ class NumpyBackend(Backend):
     def devices(cls) -> list[str]:
         return ["cpu"]
 
-    def __init__(self, model: Any, inputs: Any, call: Call) -> None:
+    def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:
         if not isinstance(model, NumpyModel):
             raise InvalidInput(
-                f"NumPy inputs need a model that can be differentiated; got {type(model).__name__}. Pass a torch "
-                "module, or NumpyModel(value, vjp) with your own gradient"
+                f"NumPy inputs need a model that can be differentiated; got {type(model).__name__}. Pass a module, say "
+                "backend='torch' (or tensorflow, jax) for a function of that framework, or pass "
+                "NumpyModel(value, vjp) with your own gradient"
             )
         if not isinstance(inputs, np.ndarray):
             raise InvalidInput(f"a NumpyModel takes NumPy arrays; got {type(inputs).__name__}")
@@ -378,14 +390,18 @@ LINK_FUNCTIONS: dict[str, Callable[[NDArray[Any], int], NDArray[Any]]] = {
 }
 
 
-def backend_for(model: Any, inputs: Any) -> type[Backend]:
+def backend_for(model: Any, inputs: Any, forced: str | type[Backend] | None = None) -> type[Backend]:
     """Return the backend that recognises the model, or else the inputs; no framework is imported for it.
 
-    Raises MissingExtra where the framework's adapter lacks something, InvalidInput where nobody knows the
-    model or where model and inputs belong to two frameworks.
+    `forced` names one, or is one. Raises MissingExtra where the framework's adapter lacks something, InvalidInput
+    where nobody knows the model or where model and inputs belong to two frameworks.
     """
     candidates: list[type[Backend]] = [NumpyBackend, *loaded_backends()]
-    of_model = next((backend for backend in candidates if backend.recognises_model(model)), None)
+    of_model = load_backend(forced) if isinstance(forced, str) else forced
+    if of_model is None:
+        of_model = next((backend for backend in candidates if backend.recognises_model(model)), None)
+    else:
+        candidates.append(of_model)
     of_array = next((backend for backend in candidates if backend.recognises_array(inputs)), None)
     if of_array is None:
         raise InvalidInput(
@@ -400,6 +416,21 @@ def backend_for(model: Any, inputs: Any) -> type[Backend]:
     if of_model is None and not callable(model):
         raise InvalidInput(f"the model is a {_type_name(model)}: pass a module or a callable of your framework")
     return of_model or of_array
+
+
+def wrapped(
+    model: Any, inputs: Any, call: Call, forced: str | type[Backend] | None, options: Mapping[str, Any]
+) -> Backend:
+    """Return the backend of a model and its inputs, wrapped around the model.
+
+    Raises InvalidInput for options that the backend does not have; the error lists those that it has.
+    """
+    backend = backend_for(model, inputs, forced)
+    unknown = [name for name in options if name not in backend.options]
+    if unknown:
+        there = ", ".join(sorted(backend.options)) or "none"
+        raise InvalidInput(f"the {backend.name} backend has no option {', '.join(unknown)}; it has {there}")
+    return backend(model, inputs, call, {**backend.options, **options})
 
 
 def backends() -> dict[str, Any]:

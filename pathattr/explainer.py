@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.attribution import Attribution, Components
-from pathattr.backend import Backend, Call, backend_for
+from pathattr.backend import Backend, Call, wrapped
 from pathattr.baselines import Baseline, Context, Samples, baseline_from, check_finite
 from pathattr.engine import Engine, Integral, Path, Progress
 from pathattr.errors import InvalidInput, MissingExtra, ModelError
@@ -44,6 +44,9 @@ class PathExplainer:
     `preset="published"` is the SIG paper's setting: 199 left intervals (200 points), ω = 0.4, the published order
     of components, the gradient before a jump. What is passed besides it still holds.
 
+    The backend is recognised by the model and the inputs; `backend` forces one, by name ("torch", "tensorflow",
+    "jax", "numpy") or class, and `backend_options` are its own (see the class's `options`).
+
     Raises InvalidInput for anything unknown or out of range; errors list the valid names.
     """
 
@@ -67,6 +70,8 @@ class PathExplainer:
         progress: bool | Progress = False,
         seed: int = 0,
         preset: Literal["published"] | None = None,
+        backend: str | type[Backend] | None = None,
+        backend_options: Mapping[str, Any] | None = None,
     ) -> None:
         check_options(output, link)
         if preset is not None:
@@ -96,6 +101,7 @@ class PathExplainer:
         self.batch_size = _whole("batch_size", batch_size)
         self.components, self.progress = components, progress
         self.seed = _whole("seed", seed, least=0)
+        self.backend, self.backend_options = backend, dict(backend_options or {})
 
     def __repr__(self) -> str:
         return (
@@ -122,9 +128,7 @@ class PathExplainer:
         Raises InvalidInput for inputs, baselines or targets that do not fit, and ModelError where the model is in
         training mode, not differentiable, or not finite along the path (naming image and α).
         """
-        backend_type = backend_for(self.model, inputs)
-        call = Call(tuple(args), dict(kwargs or {}), input_name)
-        backend = backend_type(self.model, inputs, call)
+        backend = self._backend(inputs, Call(tuple(args), dict(kwargs or {}), input_name))
         host = _checked(backend, inputs)
         layout = Layout.of(host.shape, self.channel_axis, backend.channel_axis)
         with backend.running(), _reporting(self.progress) as progress:
@@ -135,7 +139,7 @@ class PathExplainer:
 
         With reference samples it is the path from the first. Raises as a call does; the model is not run.
         """
-        backend = backend_for(self.model, inputs)(self.model, inputs, Call())
+        backend = self._backend(inputs, Call())
         host = _checked(backend, inputs)
         layout = Layout.of(host.shape, self.channel_axis, backend.channel_axis)
         position = np.asarray(alpha, dtype=np.float64)
@@ -149,6 +153,9 @@ class PathExplainer:
             for row, (start, end) in enumerate(zip(starts, host, strict=True))
         ]
         return np.stack([np.stack([self._point(path, layout, a) for a in position]) for path in paths])
+
+    def _backend(self, inputs: Any, call: Call) -> Backend:
+        return wrapped(self.model, inputs, call, self.backend, self.backend_options)
 
     def _point(self, path: Path, layout: Layout, alpha: np.float64) -> Array:
         if alpha == 1:
@@ -169,7 +176,7 @@ class PathExplainer:
         outputs = np.concatenate([backend.to_numpy(part) for part in passes])
         _check_scores(outputs.reshape(batch, -1).sum(axis=1), "outputs", 1)
         class_axis = backend.class_axis if self.class_axis is None else self.class_axis
-        objective = objective_for(outputs, self.output, self.link, class_axis)
+        objective = objective_for(outputs, self.output, self.link or backend.model_link, class_axis)
         targets = resolve_targets(target, outputs, objective)
         score = engine.scores(passes, objective, targets)
         _check_scores(score, "explained score", 1)

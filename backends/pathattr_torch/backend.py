@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pathattr.backend import Backend, Call, first_output
+from pathattr.backend import NO_OPTIONS, Backend, Call, first_output
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.targets import Objective
 from pathattr_torch.network import build
@@ -54,7 +54,7 @@ class TorchBackend(Backend):
             raise InvalidInput(f"torch has no device {device!r} here; it has {', '.join(cls.devices())}")
         return model.to(device) if isinstance(model, nn.Module) else model
 
-    def __init__(self, model: Any, inputs: Any, call: Call) -> None:
+    def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:
         if isinstance(model, nn.Module):
             _check(model)
         self._model, self._call = model, call

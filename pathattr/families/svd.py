@@ -72,9 +72,8 @@ class SVD(PathFamily):
 
 
 def _svd(matrices: Array) -> tuple[Array, Array, Array]:
-    # A power of two brings the largest entry near 1 and is taken out exactly: differences near the ends of
-    # the float64 range neither overflow nor vanish inside LAPACK.
-    peak = np.abs(matrices).max(initial=0.0)
-    exponent = int(np.frexp(peak)[1])
-    u, sigma, vt = np.linalg.svd(np.ldexp(matrices, -exponent), full_matrices=False)
-    return u, np.ldexp(sigma, exponent), vt
+    # A power of two brings each matrix's largest entry near 1 and is taken out exactly: differences near the ends
+    # of the float64 range neither overflow nor vanish inside LAPACK.
+    exponent = np.frexp(np.abs(matrices).max(axis=(-2, -1), initial=0.0))[1]
+    u, sigma, vt = np.linalg.svd(np.ldexp(matrices, -exponent[..., None, None]), full_matrices=False)
+    return u, np.ldexp(sigma, exponent[..., None]), vt
