@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from pathattr.errors import InvalidInput, MissingExtra, ModelError
 from pathattr.targets import Link, Objective
 
-
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -371,17 +370,17 @@ def _log_softmax(x: NDArray[Any], axis: int) -> NDArray[Any]:
     return np.asarray(x - np.log(np.exp(x).sum(axis=axis, keepdims=True)))
 
 
-def _log_sigmoid(x: NDArray[Any], axis: int) -> NDArray[Any]:  # noqa: ARG001 - elementwise
+def _log_sigmoid(x: NDArray[Any], axis: int) -> NDArray[Any]:
     return np.asarray(np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))))
 
 
-def _log(x: NDArray[Any], axis: int) -> NDArray[Any]:  # noqa: ARG001 - elementwise
+def _log(x: NDArray[Any], axis: int) -> NDArray[Any]:
     with np.errstate(divide="ignore", invalid="ignore"):  # the engine names the image and α of a non-finite score
         return np.asarray(np.log(x))
 
 
 LINK_FUNCTIONS: dict[str, Callable[[NDArray[Any], int], NDArray[Any]]] = {
-    "identity": lambda x, axis: x,  # noqa: ARG005
+    "identity": lambda x, axis: x,
     "softmax": lambda x, axis: np.exp(_log_softmax(x, axis)),
     "log_softmax": _log_softmax,
     "sigmoid": lambda x, axis: np.exp(_log_sigmoid(x, axis)),

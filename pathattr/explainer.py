@@ -375,7 +375,7 @@ def _reporting(progress: bool | Progress) -> Iterator[Progress]:
     if callable(progress):
         yield progress
     elif not progress:
-        yield lambda done, total: None  # noqa: ARG005 - nobody listens
+        yield lambda done, total: None
     else:
         try:
             from rich.progress import Progress as Bar

@@ -188,12 +188,12 @@ class TorchBackend(Backend):
 
 
 _LINKS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "identity": lambda x, axis: x,  # noqa: ARG005 - one signature for all
+    "identity": lambda x, axis: x,
     "softmax": lambda x, axis: torch.softmax(x, dim=axis),
     "log_softmax": lambda x, axis: torch.log_softmax(x, dim=axis),
-    "sigmoid": lambda x, axis: torch.sigmoid(x),  # noqa: ARG005
-    "log_sigmoid": lambda x, axis: nn.functional.logsigmoid(x),  # noqa: ARG005
-    "log": lambda x, axis: torch.log(x),  # noqa: ARG005
+    "sigmoid": lambda x, axis: torch.sigmoid(x),
+    "log_sigmoid": lambda x, axis: nn.functional.logsigmoid(x),
+    "log": lambda x, axis: torch.log(x),
 }
 
 

@@ -95,7 +95,7 @@ def _cross(u: _Field, v: _Field, r: float) -> _Field:
 # --- Textures: share of the second colour in [0, 1], half on average, edges about a pixel wide ------------
 
 
-def _striped(u: _Field, v: _Field, period: float) -> _Field:  # noqa: ARG001  (textures share a signature)
+def _striped(u: _Field, v: _Field, period: float) -> _Field:
     return _steep(np.sin(2 * np.pi * u / period), period)
 
 
