@@ -3,7 +3,7 @@
 from importlib.metadata import version as _version
 
 from pathattr.attribution import Attribution, Components
-from pathattr.backend import NumpyModel
+from pathattr.backend import GradientCallback, NumpyModel
 from pathattr.baselines import (
     Baseline,
     Black,
@@ -42,6 +42,7 @@ __all__ = [
     "Energy",
     "Frequency",
     "GaussianNoise",
+    "GradientCallback",
     "ImageModel",
     "InvalidInput",
     "Laplacian",

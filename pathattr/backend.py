@@ -57,6 +57,10 @@ class Backend(ABC):
     """Where its models keep the classes in their outputs."""
     model_link: Link | None = None
     """What the model itself tells about its outputs: "already" where it visibly ends in a softmax or sigmoid."""
+    has_outputs: bool = True
+    """False for a model that gives a class's gradient but not its outputs: the class must then be said."""
+    has_values: bool = True
+    """False where not even the explained score is known, so that no gap can be told."""
     options: ClassVar[Mapping[str, Any]] = NO_OPTIONS
     """The options that this backend takes (`PathExplainer(backend_options=...)`), with their defaults."""
     static_shapes: ClassVar[bool] = False
@@ -177,6 +181,10 @@ class Backend(ABC):
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> Any:
         """Return the model's outputs at points; `rows` tells which example each belongs to."""
 
+    def scores(self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]) -> Any:
+        """Return the explained score at each point, (points,), by a forward pass."""
+        return objective.score(self, self.outputs(points, rows), targets)
+
     @abstractmethod
     def gradient(
         self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
@@ -229,8 +237,24 @@ class NumpyModel:
     vjp: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
 
 
+@dataclass(frozen=True)
+class GradientCallback:
+    """A model of which only gradients can be had: remote, compiled, or written for another tool.
+
+    `gradient(points, target)` returns ∂(score of class `target`)/∂points, of the points' shape; it is called once
+    per class and block. `value(points, target)`, if there is one, returns that score, (points,). Without it the
+    result has no scores and no completeness gap: they are NaN.
+    """
+
+    gradient: Callable[[NDArray[Any], int], NDArray[Any]]
+    value: Callable[[NDArray[Any], int], NDArray[Any]] | None = None
+
+
 class NumpyBackend(Backend):
     """The reference: plain NumPy, in the inputs' own precision.
+
+    Models are NumpyModel, GradientCallback, or a pair (value, gradient) of functions of the points: a score
+    (points,) and its gradient.
 
     Every product is one matrix product per node, image and channel, so its bits do not depend on what else
     is in the block.
@@ -241,7 +265,8 @@ class NumpyBackend(Backend):
 
     @classmethod
     def recognises_model(cls, model: Any) -> bool:
-        return isinstance(model, NumpyModel)
+        pair = isinstance(model, tuple) and len(model) == 2 and all(callable(part) for part in model)
+        return pair or isinstance(model, NumpyModel | GradientCallback)
 
     @classmethod
     def recognises_array(cls, array: Any) -> bool:
@@ -252,17 +277,21 @@ class NumpyBackend(Backend):
         return ["cpu"]
 
     def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:
-        if not isinstance(model, NumpyModel):
+        if not self.recognises_model(model):
             raise InvalidInput(
                 f"NumPy inputs need a model that can be differentiated; got {type(model).__name__}. Pass a module, say "
                 "backend='torch' (or tensorflow, jax) for a function of that framework, or pass "
                 "NumpyModel(value, vjp) with your own gradient"
             )
         if not isinstance(inputs, np.ndarray):
-            raise InvalidInput(f"a NumpyModel takes NumPy arrays; got {type(inputs).__name__}")
+            raise InvalidInput(f"a NumPy model takes NumPy arrays; got {_type_name(inputs)}")
         if call.name is not None:
-            raise InvalidInput("a NumpyModel takes its points first: input_name is for frameworks' models")
-        self._model, self._dtype, self._call = model, inputs.dtype, call
+            raise InvalidInput("a NumPy model takes its points first: input_name is for frameworks' models")
+        self._callback = model if isinstance(model, GradientCallback) else None
+        if self._callback is not None:
+            self.has_outputs, self.has_values = False, self._callback.value is not None
+        self._model = _from_pair(*model) if isinstance(model, tuple) else model
+        self._dtype, self._call = inputs.dtype, call
         self._batch = len(inputs)
 
     @property
@@ -349,6 +378,10 @@ class NumpyBackend(Backend):
         self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return scores and gradients: the model's `vjp` at the score's derivative by the outputs."""
+        if self._callback is not None:
+            return self.scores(points, objective, targets, rows), self._by_class(
+                self._callback.gradient, points, targets
+            )
         outputs = self.outputs(points, rows)
         args, kwargs = self._bind(points, rows)
         cotangent = objective.cotangent(self, outputs, targets)
@@ -357,12 +390,46 @@ class NumpyBackend(Backend):
             raise ModelError(f"vjp returned shape {gradients.shape}; expected the shape of the points, {points.shape}")
         return objective.score(self, outputs, targets), gradients
 
+    def scores(self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]) -> Any:
+        if self._callback is None:
+            return super().scores(points, objective, targets, rows)
+        if self._callback.value is None:
+            return np.full(len(points), np.nan)
+        return self._by_class(self._callback.value, points, targets)
+
+    def _by_class(
+        self, function: Callable[[NDArray[Any], int], NDArray[Any]], points: NDArray[Any], targets: NDArray[np.intp]
+    ) -> NDArray[Any]:
+        """Return what a callback gives for points of several classes: one call per class, the second's subtracted."""
+        total: Any = 0.0
+        for place, sign in zip(range(targets.shape[1]), (1.0, -1.0), strict=False):
+            classes = targets[:, place, 0]
+            for target in np.unique(classes):
+                chosen = classes == target
+                found = np.asarray(function(points[chosen], int(target)))
+                expected = points[chosen].shape if function is self._callback.gradient else (int(chosen.sum()),)  # type: ignore[union-attr]  # called for callbacks only
+                if found.shape != expected:
+                    raise ModelError(f"the callback returned shape {found.shape}; expected {expected}")
+                part = np.zeros((len(points), *found.shape[1:]), found.dtype)
+                part[chosen] = sign * found
+                total = total + part
+        return np.asarray(total)
+
     def _bind(self, points: Any, rows: NDArray[np.intp]) -> tuple[list[Any], dict[str, Any]]:
         def repeat(value: Any) -> Any:
             batched = isinstance(value, np.ndarray) and value.shape[:1] == (self._batch,)
             return value[rows] if batched else value
 
         return self._call.bind(points, repeat)
+
+
+def _from_pair(value: Callable[[Any], Any], gradient: Callable[[Any], Any]) -> NumpyModel:
+    """Return a score and its gradient as a model with one output."""
+
+    def vjp(points: NDArray[Any], cotangent: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(gradient(points)) * cotangent.reshape(-1, *(1,) * (points.ndim - 1))
+
+    return NumpyModel(value, vjp)
 
 
 def _log_softmax(x: NDArray[Any], axis: int) -> NDArray[Any]:

@@ -76,31 +76,43 @@ class Engine:
         paths, done = iter(paths), 0
         images = max(1, self.capacity // nodes)
         while group := list(islice(paths, images)):
-            report = partial(progress, total=nodes * count)
-            yield from self._group(group, objective, report, done * nodes, len(group) * nodes)
+            yield from self._group(group, objective, lambda share: progress(round(nodes * share), nodes * count), done)
             done += len(group)
 
-    def outputs(self, points: Array, rows: NDArray[np.intp]) -> list[Any]:
-        """Return the model's outputs at points (points, *example), native, a few points at a time.
+    def outputs(self, points: Array) -> list[Any]:
+        """Return the model's outputs at a whole batch (batch, *example), native, a few at a time."""
+        rows = np.arange(len(points))
+        return [self._first(self.backend.outputs(x, rows[own]), len(part)) for part, own, x in self._parts(points)]
+
+    def scores_of(self, outputs: Sequence[Any], objective: Objective, targets: NDArray[np.intp]) -> Array:
+        """Return the explained score on the host, float64, for what `outputs` returned."""
+        ends = np.cumsum([len(part) for part in outputs])
+        found = [
+            self.backend.to_numpy(objective.score(self.backend, part, own))
+            for part, own in zip(outputs, np.split(targets, ends[:-1]), strict=True)
+        ]
+        return np.concatenate(found).astype(np.float64)
+
+    def scores(self, points: Array, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]) -> Array:
+        """Return the explained score at points (points, *example) on the host, float64, by forward passes.
 
         `rows` tells which example each point belongs to.
         """
-        found = []
+        found = [
+            self.backend.to_numpy(self.backend.scores(x, objective, targets[own], rows[own]))[: len(part)]
+            for part, own, x in self._parts(points)
+        ]
+        return np.concatenate(found).astype(np.float64)
+
+    def _parts(self, points: Array) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], Any]]:
+        """Yield a few points at a time: their numbers, the same filled up to one shape, and the points natively."""
         for first in range(0, len(points), self.capacity):
             part = np.arange(first, min(first + self.capacity, len(points)))
-            index = self._filled(part)
-            outputs = self.backend.outputs(self.backend.asarray(points[index]), rows[index])
-            found.append(outputs if len(index) == len(part) else self.backend.take(outputs, np.arange(len(part))))
-        return found
+            own = self._filled(part)
+            yield part, own, self.backend.asarray(points[own])
 
-    def scores(self, outputs: Sequence[Any], objective: Objective, targets: NDArray[np.intp]) -> Array:
-        """Return the explained score on the host, float64, for what `outputs` returned."""
-        found, first = [], 0
-        for part in outputs:
-            own = targets[first : first + len(part)]
-            found.append(self.backend.to_numpy(objective.score(self.backend, part, own)))
-            first += len(part)
-        return np.concatenate(found).astype(np.float64)
+    def _first(self, array: Any, count: int) -> Any:
+        return array if len(array) == count else self.backend.take(array, np.arange(count))
 
     def _filled(self, index: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return row numbers, repeated up to the capacity where shapes must not change."""
@@ -109,7 +121,7 @@ class Engine:
         return np.concatenate([index, np.full(self.capacity - len(index), index[0])])
 
     def _group(
-        self, paths: Sequence[Path], objective: Objective, report: Callable[..., None], before: int, share: int
+        self, paths: Sequence[Path], objective: Objective, report: Callable[[float], None], before: int
     ) -> Iterator[Integral]:
         """Integrate a few paths side by side, block of nodes by block of nodes."""
         backend, rule, shape = self.backend, self.rule, paths[0].start.shape
@@ -149,7 +161,7 @@ class Engine:
                     projections = backend.wide(term.project(backend, gradients))
                     for j in range(size):
                         total.add(projections[:, j] * moved[:, j])
-            report(done=before + round(share * (first + size) / nodes))
+            report(before + len(paths) * (first + size) / nodes)
         values = met.checked()
         attributions = features.numpy((len(paths), *shape))
         components = [
@@ -300,8 +312,9 @@ class _Record:
             values = self._backend.to_numpy(native)[: len(image)].astype(np.float64)
             smooth = self._backend.to_numpy(flags)[: len(image)]
             for i, j, value, ok in zip(image, node, values, smooth, strict=True):
-                if not (np.isfinite(value) and ok):
-                    what = "its gradient" if np.isfinite(value) else f"the explained score ({value})"
+                if not (ok and (np.isfinite(value) or not self._backend.has_values)):
+                    known = np.isfinite(value) or not self._backend.has_values
+                    what = "its gradient" if known else f"the explained score ({value})"
                     raise ModelError(
                         f"image {self._paths[i].row}: {what} is not finite at α = {self._positions[i][j]:.4g} of the "
                         "path. Inputs and baseline are finite, so the model makes it: look at the model there, or "

@@ -24,7 +24,16 @@ from pathattr.orderings import ORDERINGS, Energy, Ordering
 from pathattr.preprocessing import Preprocessing
 from pathattr.quadrature import RULES, uniform_edges
 from pathattr.schedules import SCHEDULES, LinearRamp, Schedule
-from pathattr.targets import Link, Objective, Output, check_options, objective_for, resolve_targets
+from pathattr.targets import (
+    Link,
+    Objective,
+    Output,
+    check_options,
+    objective_for,
+    objective_of_callback,
+    resolve_targets,
+    targets_of_callback,
+)
 
 
 class PathExplainer:
@@ -172,18 +181,23 @@ class PathExplainer:
         rule, nodes = RULES[self.rule], self.steps + RULES[self.rule].padding
         engine = Engine(backend, layout, self.schedule, rule, self.batch_size, self.components)
 
-        passes = engine.outputs(host, np.arange(batch))
-        outputs = np.concatenate([backend.to_numpy(part) for part in passes])
-        _check_scores(outputs.reshape(batch, -1).sum(axis=1), "outputs", 1)
-        class_axis = backend.class_axis if self.class_axis is None else self.class_axis
-        objective = objective_for(outputs, self.output, self.link or backend.model_link, class_axis)
-        targets = resolve_targets(target, outputs, objective)
-        score = engine.scores(passes, objective, targets)
-        _check_scores(score, "explained score", 1)
         rows = np.repeat(np.arange(batch), references)
-        passes = engine.outputs(starts.reshape(-1, *host.shape[1:]), rows)
-        start_scores = engine.scores(passes, objective, targets[rows]).reshape(batch, references)
-        _check_scores(start_scores.sum(axis=1), "explained score", 0)
+        if backend.has_outputs:
+            passes = engine.outputs(host)
+            outputs = np.concatenate([backend.to_numpy(part) for part in passes])
+            _check_scores(outputs.reshape(batch, -1).sum(axis=1), "outputs", 1)
+            class_axis = backend.class_axis if self.class_axis is None else self.class_axis
+            objective = objective_for(outputs, self.output, self.link or backend.model_link, class_axis)
+            targets = resolve_targets(target, outputs, objective)
+            score = engine.scores_of(passes, objective, targets)
+        else:
+            objective, targets = objective_of_callback(self.output), targets_of_callback(target, batch)
+            score = engine.scores(host, objective, targets, np.arange(batch))
+        start_scores = engine.scores(starts.reshape(-1, *host.shape[1:]), objective, targets[rows], rows)
+        start_scores = start_scores.reshape(batch, references)
+        if backend.has_values:
+            _check_scores(score, "explained score", 1)
+            _check_scores(start_scores.sum(axis=1), "explained score", 0)
 
         def paths() -> Iterator[Path]:
             for row in range(batch):

@@ -127,7 +127,7 @@ class Shuffled(Ordering):
     of: Ordering | None = None
 
     def spectra(self, facts: Facts, rng: np.random.Generator) -> Array:
-        return rng.permuted((self.of or Energy()).spectra(facts, rng), axis=1)
+        return rng.permuted((self.of or Energy()).strengths(facts, rng), axis=1)
 
     def for_family(self, default: Ordering) -> Ordering:
         return self if self.of is not None else replace(self, of=default)

@@ -137,7 +137,7 @@ def _edges(grid: Array, kept: NDArray[np.intp], parts: NDArray[np.intp] | None) 
     part = np.arange(len(which)) - np.repeat(np.cumsum(parts) - parts, parts)
     share = part / parts[which]
     low, high = grid[kept][which], grid[kept + 1][which]
+    middle = low + (high - low) * (share + 0.5 / parts[which])
     # Edges past a jump are those before the next: only the very first is α = 0, and the last is α = 1.
     low[0] = 0.0
-    middle = low + (high - low) * (share + 0.5 / parts[which])
     return Edges(np.append(low, 1.0), np.append(high, 1.0), np.append(share, 0.0), middle)

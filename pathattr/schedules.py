@@ -55,7 +55,8 @@ class Schedule(ABC):
     @property
     def jumping(self) -> bool:
         """True where gates jump instead of rising continuously."""
-        return self.overlap == 0
+        # Below this a window begins and ends at the same α to float64 rounding: it is a jump, whatever its name.
+        return self.overlap < 1e-12
 
     def starts(self, strengths: Any) -> Any:
         """Return the α at which the window of each strength begins."""
@@ -101,8 +102,9 @@ class SigmoidRamp(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.gain <= 100:  # beyond this the ramp is a step to float64
-            raise InvalidInput(f"the sigmoid's gain must lie in (0, 100]; got {self.gain!r}")
+        # Beyond these the ramp is a line or a step to float64, and its rescaling loses all digits.
+        if not (isinstance(self.gain, int | float | np.number) and 1e-3 <= self.gain <= 100):
+            raise InvalidInput(f"the sigmoid's gain must lie in [0.001, 100]; got {self.gain!r}")
 
     def ramp(self, ops: Elementwise, progress: Any) -> Any:
         """Return the logistic, from exactly 0 to exactly 1."""

@@ -190,6 +190,29 @@ def resolve_targets(target: Any, outputs: NDArray[Any], objective: Objective) ->
     return np.stack([_indices(part, outputs) for part in parts], axis=1)
 
 
+def objective_of_callback(output: Output | Callable[[Any], Any] | None) -> Objective:
+    """Return the objective of a model that gives only the score of a class: what the callback says, as it is."""
+    if output not in (None, "raw"):
+        raise InvalidInput(
+            f"output={output!r} of a GradientCallback: it explains what its gradient is of, output='raw'"
+        )
+    return Objective("raw")
+
+
+def targets_of_callback(target: Any, batch: int) -> NDArray[np.intp]:
+    """Return targets (batch, 1 or 2, 1) for a model without outputs, whose class must be said."""
+    parts = [target.a, target.b] if isinstance(target, Contrast) else [target]
+    if any(part is None for part in parts):
+        raise InvalidInput("a GradientCallback has no outputs to predict a class from: pass target=")
+    rows = [_rows(part, batch) for part in parts]
+    wrong = [
+        i for part in rows for row in part for i in row if not isinstance(i, int | np.integer) or isinstance(i, bool)
+    ]
+    if wrong or any(len(row) != 1 for part in rows for row in part) or any(row[0] < 0 for part in rows for row in part):
+        raise InvalidInput(f"the target of a GradientCallback is a class index of 0 or more; got {target!r}")
+    return np.moveaxis(np.asarray(rows, dtype=np.intp), 0, 1)
+
+
 def _indices(target: Any, outputs: NDArray[Any]) -> NDArray[np.intp]:
     """Return one index into the outputs per example, (batch, output axes)."""
     batch, shape = len(outputs), outputs.shape[1:]
