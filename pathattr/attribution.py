@@ -20,7 +20,7 @@ from pathattr.naming import one_of
 FORMAT = 1  # of saved files
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Components:
     """How much each component of the difference contributed: the attribution in the path's own basis.
 
@@ -42,7 +42,7 @@ class Components:
         return np.asarray(sum(part.reshape(len(part), -1).sum(axis=1) for part in self.attributions))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Attribution:
     """What a path method found for a batch.
 
@@ -72,13 +72,16 @@ class Attribution:
     def relative_gap(self) -> Array:
         """The gap over |F(x) − F(x')|; 0 where both are 0."""
         change = np.abs(self.score - self.baseline_score)
-        return np.divide(np.abs(self.gap), change, out=np.where(self.gap == 0, 0.0, np.inf), where=change > 0)
+        still = np.where(self.gap == 0, 0.0, np.inf)
+        still[np.isnan(self.gap)] = np.nan  # unknown
+        return np.divide(np.abs(self.gap), change, out=still, where=change > 0)
 
     def numpy(self) -> NDArray[Any]:
         """Return the attributions on the host, their dtype kept."""
         array = self.attributions
         if hasattr(array, "detach"):
             array = array.detach().cpu()
+            array = array.float() if str(array.dtype) == "torch.bfloat16" else array  # NumPy has no such type
         return np.asarray(array)
 
     def heatmap(self, reduce: Literal["sum", "abs", "norm", "none"] = "sum", percentile: float | None = 99.0) -> Array:

@@ -6,18 +6,21 @@ A backend wraps one model for one call. Engine and families know no framework; a
 from __future__ import annotations
 
 import sys
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from functools import lru_cache
+from importlib.metadata import entry_points, metadata
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.errors import InvalidInput, MissingExtra, ModelError
+from pathattr.errors import InvalidInput, MissingExtra, ModelError, PathattrError
 from pathattr.targets import Link, Objective
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
@@ -288,11 +291,13 @@ class NumpyBackend(Backend):
         if call.name is not None:
             raise InvalidInput("a NumPy model takes its points first: input_name is for frameworks' models")
         self._callback = model if isinstance(model, GradientCallback) else None
+        if self._callback is not None and (call.args or call.kwargs):
+            raise InvalidInput("a GradientCallback takes points and a class only: put further inputs into the callback")
         if self._callback is not None:
             self.has_outputs, self.has_values = False, self._callback.value is not None
         self._model = _from_pair(*model) if isinstance(model, tuple) else model
         self._dtype, self._call = inputs.dtype, call
-        self._batch = len(inputs)
+        self._batch = inputs.shape[0] if inputs.ndim else 0
 
     @property
     def has_float64(self) -> bool:
@@ -368,9 +373,9 @@ class NumpyBackend(Backend):
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> NDArray[Any]:
         args, kwargs = self._bind(points, rows)
         outputs = np.asarray(self._model.value(*args, **kwargs))
-        if outputs.shape[:1] != points.shape[:1]:
+        if outputs.shape[:1] != points.shape[:1] or 0 in outputs.shape:
             raise ModelError(
-                f"the model returned shape {outputs.shape} for {len(points)} points: expected one row each"
+                f"the model returned shape {outputs.shape} for {len(points)} points: expected one row for each"
             )
         return outputs
 
@@ -426,10 +431,24 @@ class NumpyBackend(Backend):
 def _from_pair(value: Callable[[Any], Any], gradient: Callable[[Any], Any]) -> NumpyModel:
     """Return a score and its gradient as a model with one output."""
 
-    def vjp(points: NDArray[Any], cotangent: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(gradient(points)) * cotangent.reshape(-1, *(1,) * (points.ndim - 1))
+    def one_score(points: NDArray[Any]) -> NDArray[Any]:
+        score = np.asarray(value(points))
+        if score.shape not in ((len(points),), (len(points), 1)):
+            raise ModelError(
+                f"the value of a pair (value, gradient) returned shape {score.shape} for {len(points)} points: "
+                f"expected one score for each, ({len(points)},). For several outputs pass NumpyModel(value, vjp)"
+            )
+        return score
 
-    return NumpyModel(value, vjp)
+    def vjp(points: NDArray[Any], cotangent: NDArray[Any]) -> NDArray[Any]:
+        gradients = np.asarray(gradient(points))
+        if gradients.shape != points.shape:
+            raise ModelError(
+                f"the gradient returned shape {gradients.shape}; expected that of the points, {points.shape}"
+            )
+        return gradients * cotangent.reshape(-1, *(1,) * (points.ndim - 1))
+
+    return NumpyModel(one_score, vjp)
 
 
 def _log_softmax(x: NDArray[Any], axis: int) -> NDArray[Any]:
@@ -462,13 +481,19 @@ def backend_for(model: Any, inputs: Any, forced: str | type[Backend] | None = No
     `forced` names one, or is one. Raises MissingExtra where the framework's adapter lacks something, InvalidInput
     where nobody knows the model or where model and inputs belong to two frameworks.
     """
-    candidates: list[type[Backend]] = [NumpyBackend, *loaded_backends()]
-    of_model = load_backend(forced) if isinstance(forced, str) else forced
+    of_model: type[Backend] | None = None
+    if isinstance(forced, str):
+        of_model = load_backend(forced)
+    elif isinstance(forced, type) and issubclass(forced, Backend):
+        of_model = forced
+    elif forced is not None:
+        raise InvalidInput(
+            f"backend must be a name ({', '.join(sorted(backends()))}) or a Backend class; got {forced!r}"
+        )
     if of_model is None:
-        of_model = next((backend for backend in candidates if backend.recognises_model(model)), None)
-    else:
-        candidates.append(of_model)
-    of_array = next((backend for backend in candidates if backend.recognises_array(inputs)), None)
+        of_model = next((backend for backend in _candidates() if backend.recognises_model(model)), None)
+    own = [] if of_model is None else [of_model]
+    of_array = next((backend for backend in chain(_candidates(), own) if backend.recognises_array(inputs)), None)
     if of_array is None:
         raise InvalidInput(
             f"inputs of type {_type_name(inputs)} belong to no backend ({', '.join(sorted(backends()))}): "
@@ -501,13 +526,27 @@ def wrapped(
 
 def backends() -> dict[str, Any]:
     """Return the entry points of all backends by framework, installed or not; "numpy" is built in."""
-    found = {point.name: point for point in entry_points(group="pathattr.backends")}
-    return {"numpy": None} | found
+    return {"numpy": None} | _scanned(entry_points, tuple(sys.path))
 
 
-def loaded_backends() -> list[type[Backend]]:
-    """Return the backends whose framework has been imported already: no other can own a model or an array."""
-    return [load_backend(name) for name in backends() if name != "numpy" and name in sys.modules]
+@lru_cache(maxsize=8)
+def _scanned(scan: Callable[..., Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """Return the entry points that a scan of the path finds; it takes 7 ms, too long for every explanation."""
+    return {point.name: point for point in scan(group="pathattr.backends")}
+
+
+def _candidates() -> Iterator[type[Backend]]:
+    """Yield NumPy's backend and those whose framework has been imported: no other can own a model or an array.
+
+    An adapter that cannot be loaded is left out, with a warning: it must not keep others from working.
+    """
+    yield NumpyBackend
+    for name in backends():
+        if name != "numpy" and sys.modules.get(name) is not None:
+            try:
+                yield load_backend(name)
+            except PathattrError as error:
+                warnings.warn(f"the {name} backend is left out: {error}", stacklevel=2)
 
 
 def load_backend(name: str) -> type[Backend]:
@@ -523,7 +562,9 @@ def load_backend(name: str) -> type[Backend]:
     try:
         loaded = known[name].load()
     except ImportError as error:
-        raise MissingExtra.of(name, name, f"the {name} backend") from error
+        ours = name in (metadata("pathattr").get_all("Provides-Extra") or [])
+        install = f"'pathattr[{name}]'" if ours else name
+        raise MissingExtra(f"the {name} backend cannot be loaded ({error}): pip install {install}") from error
     if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
         raise InvalidInput(f"the entry point {name!r} of pathattr.backends gives {loaded!r}, not a Backend class")
     return loaded

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from pathattr.checks import is_number, is_whole, numbers
 from pathattr.errors import InvalidInput
 from pathattr.layout import Array
 from pathattr.naming import named
@@ -71,8 +71,8 @@ class Constant(Baseline):
     value: float | Sequence[float] = 0.0
 
     def __post_init__(self) -> None:
-        value = np.atleast_1d(np.asarray(self.value, dtype=float))
-        if value.ndim != 1 or not np.isfinite(value).all():
+        value = np.atleast_1d(numbers("a constant baseline is a finite number or one per channel", self.value))
+        if value.ndim != 1 or not value.size or not np.isfinite(value).all():
             raise InvalidInput(
                 f"a constant baseline is a finite number or one per channel; got {self.value!r}. "
                 "For a whole example pass the array itself as baseline="
@@ -106,9 +106,9 @@ class Blur(Baseline):
     kernel: int | None = 11
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.sigma) and self.sigma > 0):
+        if not is_number(self.sigma) or self.sigma <= 0:
             raise InvalidInput(f"Blur needs sigma > 0; got {self.sigma!r}")
-        if self.kernel is not None and (self.kernel < 1 or self.kernel % 2 == 0):
+        if self.kernel is not None and (not is_whole(self.kernel) or self.kernel < 1 or self.kernel % 2 == 0):
             raise InvalidInput(f"Blur needs an odd kernel of at least 1 pixel, or None; got {self.kernel!r}")
 
     def __call__(self, example: Array, context: Context) -> Array:
@@ -125,12 +125,17 @@ class UniformNoise(Baseline):
     low: float | None = None
     high: float | None = None
 
+    def __post_init__(self) -> None:
+        given = [bound for bound in (self.low, self.high) if bound is not None]
+        if not all(map(is_number, given)) or given != sorted(given):
+            raise InvalidInput(f"UniformNoise needs finite low <= high; got low={self.low!r}, high={self.high!r}")
+
     def __call__(self, example: Array, context: Context) -> Array:
         """Return noise drawn from the explainer's seed."""
         low = example.min() if self.low is None else self.low
         high = example.max() if self.high is None else self.high
         if not low <= high:
-            raise InvalidInput(f"UniformNoise needs low <= high; got low={low!r}, high={high!r}")
+            raise InvalidInput(f"UniformNoise needs low <= high; the example makes them {low!r} and {high!r}")
         return low + (high - low) * context.rng.random(example.shape)
 
 
@@ -142,7 +147,7 @@ class GaussianNoise(Baseline):
     std: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.mean) and np.isfinite(self.std) and self.std >= 0):
+        if not is_number(self.mean) or not is_number(self.std) or self.std < 0:
             raise InvalidInput(f"GaussianNoise needs finite numbers and std >= 0; got {self.mean!r}, {self.std!r}")
 
     def __call__(self, example: Array, context: Context) -> Array:
@@ -201,14 +206,3 @@ def _raw(baseline: Baseline, context: Context) -> Preprocessing:
             "preprocessing=Preprocessing() where the model takes pixels in [0, 1] as they are"
         )
     return context.preprocessing
-
-
-def check_finite(what: str, array: NDArray[Any]) -> None:
-    """Raise InvalidInput that counts the NaN and infinite values of an array and names the first."""
-    bad = ~np.isfinite(array)
-    if bad.any():
-        first = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise InvalidInput(
-            f"{what} must be finite; {int(np.isnan(array).sum())} values are NaN and {int(np.isinf(array).sum())} "
-            f"infinite, the first at index {first}. Look at how it was loaded or normalised"
-        )

@@ -76,8 +76,10 @@ class Engine:
         paths, done = iter(paths), 0
         images = max(1, self.capacity // nodes)
         while group := list(islice(paths, images)):
-            yield from self._group(group, objective, lambda share: progress(round(nodes * share), nodes * count), done)
+            found = self._group(group, objective, lambda share: progress(round(nodes * share), nodes * count), done)
             done += len(group)
+            progress(nodes * done, nodes * count)
+            yield from found
 
     def outputs(self, points: Array) -> list[Any]:
         """Return the model's outputs at a whole batch (batch, *example), native, a few at a time."""
@@ -122,8 +124,8 @@ class Engine:
 
     def _group(
         self, paths: Sequence[Path], objective: Objective, report: Callable[[float], None], before: int
-    ) -> Iterator[Integral]:
-        """Integrate a few paths side by side, block of nodes by block of nodes."""
+    ) -> list[Integral]:
+        """Return the integrals of a few paths, taken side by side, block of nodes by block of nodes."""
         backend, rule, shape = self.backend, self.rule, paths[0].start.shape
         counts = np.array([path.edges.nodes(rule) for path in paths])
         nodes = int(counts.max())
@@ -167,10 +169,16 @@ class Engine:
         components = [
             total.numpy((len(paths), *term.gate_shape)) for term, total in zip(walk.terms, parts, strict=True)
         ]
-        for i, path in enumerate(paths):
-            own = tuple(part[i] for part in components) if self.components else ()
-            strengths = tuple(part[i] for part in walk.strengths)
-            yield Integral(attributions[i], own, strengths, values[i], path.edges.nodes(rule))
+        return [
+            Integral(
+                attributions[i],
+                tuple(part[i] for part in components) if self.components else (),
+                tuple(part[i] for part in walk.strengths),
+                values[i],
+                path.edges.nodes(rule),
+            )
+            for i, path in enumerate(paths)
+        ]
 
 
 class _Walk:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from pathattr.attribution import Attribution, Components
 from pathattr.backend import Backend, Call, wrapped
-from pathattr.baselines import Baseline, Context, Samples, baseline_from, check_finite
+from pathattr.baselines import Baseline, Context, Samples, baseline_from
+from pathattr.checks import check_finite, numbers, whole
 from pathattr.engine import Engine, Integral, Path, Progress
 from pathattr.errors import InvalidInput, MissingExtra, ModelError
 from pathattr.families import FAMILIES, SVD, PathFamily
@@ -96,8 +97,8 @@ class PathExplainer:
         schedule = named("schedule", LinearRamp() if schedule is None else schedule, SCHEDULES, Schedule)
         schedule = replace(schedule, jumps="published") if published else schedule
         self.schedule = schedule if self.family.ordered else replace(schedule, overlap=1.0)
-        self.steps = _whole("steps", (199 if published else 200) if steps is None else steps)
-        self.rule = rule or ("left" if published else "midpoint")
+        self.steps = whole("steps", (199 if published else 200) if steps is None else steps)
+        self.rule = ("left" if published else "midpoint") if rule is None else rule
         one_of("rule", self.rule, tuple(RULES))
         if self.schedule.jumping and self.schedule.jumps == "published":
             self.rule = "left"  # the gradient before each jump
@@ -107,9 +108,9 @@ class PathExplainer:
         self.baseline = baseline_from(baseline, preprocessing)
         self.output, self.link, self.class_axis = output, link, class_axis
         self.channel_axis = channel_axis
-        self.batch_size = _whole("batch_size", batch_size)
+        self.batch_size = whole("batch_size", batch_size)
         self.components, self.progress = components, progress
-        self.seed = _whole("seed", seed, least=0)
+        self.seed = whole("seed", seed, least=0)
         self.backend, self.backend_options = backend, dict(backend_options or {})
 
     def __repr__(self) -> str:
@@ -151,7 +152,7 @@ class PathExplainer:
         backend = self._backend(inputs, Call())
         host = _checked(backend, inputs)
         layout = Layout.of(host.shape, self.channel_axis, backend.channel_axis)
-        position = np.asarray(alpha, dtype=np.float64)
+        position = numbers("alpha must be a list of positions between 0 and 1", alpha)
         if position.ndim != 1 or not ((position >= 0) & (position <= 1)).all():
             raise InvalidInput(f"alpha must be a list of positions between 0 and 1; got {alpha!r}")
         with backend.running():
@@ -161,7 +162,8 @@ class PathExplainer:
             self._path(start, end, layout, nothing, row)
             for row, (start, end) in enumerate(zip(starts, host, strict=True))
         ]
-        return np.stack([np.stack([self._point(path, layout, a) for a in position]) for path in paths])
+        points = [self._point(path, layout, a) for path in paths for a in position]
+        return np.reshape(points, (len(host), len(position), *host.shape[1:]))
 
     def _backend(self, inputs: Any, call: Call) -> Backend:
         return wrapped(self.model, inputs, call, self.backend, self.backend_options)
@@ -185,9 +187,10 @@ class PathExplainer:
         if backend.has_outputs:
             passes = engine.outputs(host)
             outputs = np.concatenate([backend.to_numpy(part) for part in passes])
-            _check_scores(outputs.reshape(batch, -1).sum(axis=1), "outputs", 1)
+            link = self.link or backend.model_link
+            check_options(self.output, link)
             class_axis = backend.class_axis if self.class_axis is None else self.class_axis
-            objective = objective_for(outputs, self.output, self.link or backend.model_link, class_axis)
+            objective = objective_for(outputs, self.output, link, class_axis)
             targets = resolve_targets(target, outputs, objective)
             score = engine.scores_of(passes, objective, targets)
         else:
@@ -196,8 +199,8 @@ class PathExplainer:
         start_scores = engine.scores(starts.reshape(-1, *host.shape[1:]), objective, targets[rows], rows)
         start_scores = start_scores.reshape(batch, references)
         if backend.has_values:
-            _check_scores(score, "explained score", 1)
-            _check_scores(start_scores.sum(axis=1), "explained score", 0)
+            _check_scores(score, 1)
+            _check_scores(start_scores.sum(axis=1), 0)
 
         def paths() -> Iterator[Path]:
             for row in range(batch):
@@ -215,11 +218,11 @@ class PathExplainer:
             baseline_score=baseline_score,
             gap=attributions.reshape(batch, -1).sum(axis=1) - (score - baseline_score),
             target=_as_written(targets),
-            lowest=np.minimum(np.minimum(score, baseline_score), [part.lowest for part in parts]),
-            highest=np.maximum(np.maximum(score, baseline_score), [part.highest for part in parts]),
+            lowest=np.minimum(np.minimum(score, start_scores.min(axis=1)), [part.lowest for part in parts]),
+            highest=np.maximum(np.maximum(score, start_scores.max(axis=1)), [part.highest for part in parts]),
             evaluations=np.array([part.evaluations for part in parts], dtype=np.intp),
             forward_passes=batch + len(rows),
-            settings=self._settings(backend, objective),
+            settings=self._settings(backend, objective, layout),
             channel_axis=layout.channel_axis,
         )
 
@@ -241,7 +244,10 @@ class PathExplainer:
             samples = isinstance(self.baseline, Samples)
             given = self.baseline.array if samples else self.baseline
             native = type(backend).recognises_array(given)
-            array = np.asarray(backend.to_numpy(given) if native else given, dtype=np.float64)
+            array = numbers(
+                "a baseline array must hold numbers, in one shape", backend.to_numpy(given) if native else given
+            )
+            check_finite("the baseline", array)
             starts = _fitted(array, host.shape, samples)
         check_finite("the baseline", starts)
         starts = backend.to_numpy(backend.asarray(starts)).astype(np.float64)
@@ -249,14 +255,18 @@ class PathExplainer:
         return starts
 
     def _path(self, start: Array, end: Array, layout: Layout, targets: NDArray[np.intp], row: int) -> Path:
-        difference = layout.canonical(end - start)
+        with np.errstate(over="ignore"):  # said in the next line
+            difference = layout.canonical(end - start)
         check_finite(f"input − baseline of image {row}", difference)
         decomposition = self.family.decompose(difference)
-        strengths = decomposition.strengths(self.ordering, np.random.default_rng(self.seed))
-        flat = np.concatenate([s.ravel() for s in strengths])
-        energy = np.concatenate([term.energy.ravel() for term in decomposition.terms])
-        edges = uniform_edges(self.schedule, flat, energy, self.steps)
-        return Path(start, end, decomposition, strengths, edges, targets, row)
+        facts = decomposition.facts
+        table = self.ordering.strengths(facts, np.random.default_rng(self.seed))
+        # Components that are zero but for rounding move nothing: no gradients are spent on their windows.
+        rounding = np.finfo(np.float64).eps * np.sqrt(facts.energy.shape[1])
+        moving = facts.energy > rounding * facts.energy.max(axis=1, keepdims=True)
+        energy = np.where(moving, facts.energy, 0.0)
+        edges = uniform_edges(self.schedule, table.ravel(), energy.ravel(), self.steps)
+        return Path(start, end, decomposition, decomposition.split(table), edges, targets, row)
 
     def _components(self, parts: Sequence[_Example]) -> Components:
         return Components(
@@ -264,7 +274,7 @@ class PathExplainer:
             tuple(np.stack(term) for term in zip(*(part.strengths for part in parts), strict=True)),
         )
 
-    def _settings(self, backend: Backend, objective: Objective) -> dict[str, Any]:
+    def _settings(self, backend: Backend, objective: Objective, layout: Layout) -> dict[str, Any]:
         """Return what it takes to repeat the run, as plain values."""
         return {
             "pathattr": version("pathattr"),
@@ -278,6 +288,8 @@ class PathExplainer:
             "output": objective.kind,
             "link": objective.link,
             "preprocessing": None if self.preprocessing is None else repr(self.preprocessing),
+            "channel_axis": None if layout.channel_axis is None else layout.channel_axis + 1,
+            "class_axis": self.class_axis,
             "batch_size": self.batch_size,
             "seed": self.seed,
             "complete": not (self.schedule.jumping and self.schedule.jumps == "published"),
@@ -351,12 +363,13 @@ def _fitted(array: Array, shape: tuple[int, ...], samples: bool) -> Array:
     )
 
 
-def _check_scores(scores: Array, what: str, alpha: int) -> None:
+def _check_scores(scores: Array, alpha: int) -> None:
     bad = np.flatnonzero(~np.isfinite(scores))
     if bad.size:
         raise ModelError(
-            f"image {bad[0]}: the model's {what} at α = {alpha} (the {'input' if alpha else 'baseline'} itself) is not "
-            "finite: look at the model there, or explain another output (output='logit' where a probability is 0)"
+            f"image {bad[0]}: the model's explained score at α = {alpha} (the {'input' if alpha else 'baseline'} "
+            "itself) is not finite: look at the model there, or explain another output (output='logit' where a "
+            "probability is 0)"
         )
 
 
@@ -375,12 +388,6 @@ def _described(baseline: Any) -> str:
 
 def _listed(shape: tuple[int, ...]) -> str:
     return ", ".join(map(str, shape))
-
-
-def _whole(name: str, value: Any, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InvalidInput(f"{name} must be a whole number of at least {least}; got {value!r}")
-    return int(value)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pathattr.checks import numbers
 from pathattr.errors import InvalidInput
 
 
@@ -23,8 +24,16 @@ class Preprocessing:
     std: float | Sequence[float] = 1.0
 
     def __post_init__(self) -> None:
-        mean, std = np.atleast_1d(self.mean).astype(float), np.atleast_1d(self.std).astype(float)
-        if mean.ndim != 1 or std.ndim != 1 or (mean.size != std.size and 1 not in (mean.size, std.size)):
+        mean, std = (
+            np.atleast_1d(numbers("Preprocessing takes one number, or one per channel, for mean and std", given))
+            for given in (self.mean, self.std)
+        )
+        if (
+            mean.ndim != 1
+            or 0 in (mean.size, std.size)
+            or std.ndim != 1
+            or (mean.size != std.size and 1 not in (mean.size, std.size))
+        ):
             raise InvalidInput(
                 "Preprocessing takes one number, or one per channel, for mean and std; "
                 f"got mean={self.mean!r}, std={self.std!r}"

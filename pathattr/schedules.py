@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from pathattr.checks import is_number
 from pathattr.errors import InvalidInput
 from pathattr.naming import one_of
 
@@ -43,8 +44,7 @@ class Schedule(ABC):
     jumps: Literal["chord", "published"] = "chord"
 
     def __post_init__(self) -> None:
-        number = isinstance(self.overlap, int | float | np.number) and not isinstance(self.overlap, bool)
-        if not number or not 0 <= self.overlap <= 1:
+        if not is_number(self.overlap) or not 0 <= self.overlap <= 1:
             raise InvalidInput(f"overlap ω must be a number between 0 and 1; got {self.overlap!r}")
         one_of("jumps", self.jumps, ("chord", "published"))
 
@@ -103,7 +103,7 @@ class SigmoidRamp(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         # Beyond these the ramp is a line or a step to float64, and its rescaling loses all digits.
-        if not (isinstance(self.gain, int | float | np.number) and 1e-3 <= self.gain <= 100):
+        if not is_number(self.gain) or not 1e-3 <= self.gain <= 100:
             raise InvalidInput(f"the sigmoid's gain must lie in [0.001, 100]; got {self.gain!r}")
 
     def ramp(self, ops: Elementwise, progress: Any) -> Any:

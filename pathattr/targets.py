@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pathattr.checks import is_whole
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.naming import one_of
 
@@ -154,6 +155,8 @@ def objective_for(
             "link='sigmoid'; a probability already: link='already'; a regression: output='raw'"
         )
     axis = _class_axis(outputs, class_axis)
+    if single and link == "softmax":
+        raise InvalidInput("a softmax over one output is always 1: say link='sigmoid' (binary) or output='raw'")
     kind = output or ("raw" if link == "identity" else "probability")
     if kind == "raw":
         return Objective("raw", class_axis=axis)
@@ -164,7 +167,8 @@ def objective_for(
             f"link='already' says that the model returns probabilities, but its outputs run from {outputs.min():.4g} "
             f"to {outputs.max():.4g}: say link='softmax' or 'sigmoid'"
         )
-    if link in (None, "softmax", "sigmoid") and sums:
+    # A single logit may well lie between 0 and 1: only where it would be squeezed once more is it worth a word.
+    if link in (None, "softmax", "sigmoid") and sums and not (single and kind == "logit"):
         message = "the model's outputs look like probabilities: between 0 and 1" + ("" if single else ", summing to 1")
         if link is None:
             raise InvalidInput(
@@ -236,7 +240,7 @@ def _indices(target: Any, outputs: NDArray[Any]) -> NDArray[np.intp]:
                 f"{'index' if len(wanted) == 1 else 'indices'}; got {target!r}"
             )
         for i, size in zip(row, wanted, strict=True):
-            if isinstance(i, bool) or not isinstance(i, int | np.integer):
+            if not is_whole(i):
                 raise InvalidInput(f"targets are whole numbers, class indices; got {target!r}")
             if not 0 <= i < size:
                 raise InvalidInput(f"target {i} is out of range: the model has {size} outputs, 0 to {size - 1}")
@@ -262,8 +266,10 @@ def _rows(target: Any, batch: int) -> list[tuple[Any, ...]]:
 
 
 def _class_axis(outputs: NDArray[Any], class_axis: int) -> int:
+    if not is_whole(class_axis):
+        raise InvalidInput(f"class_axis must be an int; got {class_axis!r}")
     if outputs.ndim == 1:
-        return 0  # (batch,): nothing is normalised along it, see _look_like_probabilities and the sigmoid link
+        return 0  # (batch,): one output, and nothing to normalise along
     axis = class_axis + (outputs.ndim if class_axis < 0 else 0)
     if not 1 <= axis < outputs.ndim:
         raise InvalidInput(f"class_axis={class_axis} is not an axis after the batch of outputs {outputs.shape}")

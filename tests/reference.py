@@ -174,9 +174,7 @@ def _laplacian(difference, levels):
 
 def gate(alpha, strength, ramp, overlap):
     """How far a component of this strength is open at alpha (Eq. 6-8); arguments broadcast."""
-    alpha, strength = np.broadcast_arrays(
-        np.asarray(alpha, dtype=np.float64), np.asarray(strength, dtype=np.float64)
-    )
+    alpha, strength = np.broadcast_arrays(np.asarray(alpha, dtype=np.float64), np.asarray(strength, dtype=np.float64))
     start = (1.0 - overlap) * (1.0 - strength)
     if overlap > 0.0:
         progress = np.clip((alpha - start) / overlap, 0.0, 1.0)

@@ -108,7 +108,7 @@ def test_a_library_built_for_another_torch_says_so(monkeypatch):
         raise RuntimeError("operator torchvision::nms does not exist")
 
     monkeypatch.setattr("pathattr_torch.loaders.importlib.import_module", fail)
-    with pytest.raises(pa.MissingExtra, match="does not work with this torch .*nms"):
+    with pytest.raises(pa.MissingExtra, match=r"does not work with this torch .*nms"):
         load_model("torchvision:resnet18")
 
 

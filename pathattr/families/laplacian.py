@@ -7,7 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from pathattr.families.base import Decomposition, PathFamily, check_positive
+from pathattr.checks import whole
+from pathattr.families.base import Decomposition, PathFamily
 from pathattr.families.pyramid import along_spatial, stack_of_bands
 from pathattr.layout import Array
 from pathattr.orderings import ApproximationThenFinest, Ordering, Scale
@@ -25,7 +26,7 @@ class Laplacian(PathFamily):
     levels: int = 4
 
     def __post_init__(self) -> None:
-        check_positive("levels", self.levels)
+        whole("levels", self.levels)
 
     def decompose(self, difference: Array) -> Decomposition:
         """Return the bands, coarsest first, each upsampled to the full size."""

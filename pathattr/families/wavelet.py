@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 import pywt
 
+from pathattr.checks import whole
 from pathattr.errors import InvalidInput
-from pathattr.families.base import Decomposition, Factor, PathFamily, Term, check_positive, norms
+from pathattr.families.base import Decomposition, Factor, PathFamily, Term, norms
 from pathattr.families.pyramid import along_spatial, stack_of_bands
 from pathattr.layout import Array, spatial_labels, spectral_labels
 from pathattr.naming import one_of
@@ -39,7 +40,7 @@ class Wavelet(PathFamily):
     stop_at_odd: bool = False
 
     def __post_init__(self) -> None:
-        check_positive("levels", self.levels)
+        whole("levels", self.levels)
         one_of("components", self.components, ("bands", "coefficients"))
         one_of("mode", self.mode, tuple(pywt.Modes.modes))
         if self.name not in pywt.wavelist(kind="discrete"):

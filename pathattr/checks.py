@@ -1,0 +1,48 @@
+"""Checks of what users pass: each raises InvalidInput with what was expected and what arrived."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pathattr.errors import InvalidInput
+from pathattr.layout import Array
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether `value` is a finite real number; True and False are none."""
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return number and bool(np.isfinite(value))
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether `value` is a whole number by type; True and False are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """Return `value` as an int; it must be a whole number of at least `least`."""
+    if not is_whole(value) or value < least:
+        raise InvalidInput(f"{name} must be a whole number of at least {least}; got {value!r}")
+    return int(value)
+
+
+def numbers(expected: str, given: Any) -> Array:
+    """Return `given` as a float64 array; raise InvalidInput that begins with `expected` where that cannot be done."""
+    try:
+        return np.asarray(given).astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"{expected}; got {str(given)[:80]!r}") from error
+
+
+def check_finite(what: str, array: NDArray[Any]) -> None:
+    """Raise InvalidInput that counts the NaN and infinite values of an array and names the first."""
+    bad = ~np.isfinite(array)
+    if bad.any():
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise InvalidInput(
+            f"{what} must be finite; {int(np.isnan(array).sum())} values are NaN and {int(np.isinf(array).sum())} "
+            f"infinite, the first at index {first}. Look at how it was loaded or normalised"
+        )
