@@ -491,7 +491,9 @@ def backend_for(model: Any, inputs: Any, forced: str | type[Backend] | None = No
             f"backend must be a name ({', '.join(sorted(backends()))}) or a Backend class; got {forced!r}"
         )
     if of_model is None:
-        of_model = next((backend for backend in _candidates() if backend.recognises_model(model)), None)
+        # A pair of callables may also be a function with its parameters: whoever knows those is asked first.
+        known = sorted(_candidates(), key=lambda b: b is NumpyBackend) if isinstance(model, tuple) else _candidates()
+        of_model = next((backend for backend in known if backend.recognises_model(model)), None)
     own = [] if of_model is None else [of_model]
     of_array = next((backend for backend in chain(_candidates(), own) if backend.recognises_array(inputs)), None)
     if of_array is None:
@@ -510,7 +512,11 @@ def backend_for(model: Any, inputs: Any, forced: str | type[Backend] | None = No
 
 
 def wrapped(
-    model: Any, inputs: Any, call: Call, forced: str | type[Backend] | None, options: Mapping[str, Any]
+    model: Any,
+    inputs: Any,
+    call: Call,
+    forced: str | type[Backend] | None = None,
+    options: Mapping[str, Any] = NO_OPTIONS,
 ) -> Backend:
     """Return the backend of a model and its inputs, wrapped around the model.
 

@@ -208,7 +208,7 @@ class _Walk:
         """Return evaluation points and increments (images, size, *example), and the increments of each term's gates."""
         overlap = self._rule.window - 1
         fresh = slice(first if self._points is None else first + overlap, first + size + overlap)
-        gates = [self._gate(term.strengths, fresh) for term in self.terms]
+        gates = [self._gate(term, fresh) for term in self.terms]
         points = self._start
         for term, gate in zip(self.terms, gates, strict=True):
             points = points + term.synthesise(self._backend, self._backend.narrow(gate))
@@ -226,16 +226,21 @@ class _Walk:
         moved = partial(_combine, self._rule.increment, size)
         return _combine(self._rule.point, size, points), moved(points), [moved(gate) for gate in gates]
 
-    def _gate(self, strengths: Any, edges: slice) -> Any:
-        def at(alpha: Array) -> Any:
-            column = alpha[:, edges].reshape(alpha.shape[0], -1, *(1,) * (len(strengths.shape) - 1))
-            return self._schedule.gates(self._backend, self._backend.wide(column), strengths[:, None])
+    def _gate(self, term: _Operands, edges: slice) -> Any:
+        """Return a term's gates at some edges, wide (images, edges, *gate)."""
+        backend, rank = self._backend, len(term.gate_shape)
 
-        low = at(self._low)
-        share = self._share[:, edges]
+        def at(alpha: Array) -> Any:
+            column = alpha[:, edges].reshape(alpha.shape[0], -1, *(1,) * rank)
+            if self._schedule.jumping and not backend.has_float64:
+                # In float32 a gate may jump one edge early or late, past the sub-nodes that the jump was given.
+                return backend.wide(self._schedule.gates(np, column, term.strengths_on_host[:, None]))
+            return self._schedule.gates(backend, backend.wide(column), term.strengths[:, None])
+
+        low, share = at(self._low), self._share[:, edges]
         if not share.any():
             return low
-        weight = self._backend.wide(share.reshape(*share.shape, *(1,) * (len(strengths.shape) - 1)))
+        weight = backend.wide(share.reshape(*share.shape, *(1,) * rank))
         return (1.0 - weight) * low + weight * at(self._high)
 
 

@@ -17,12 +17,12 @@ from pathattr.errors import InvalidInput, MissingExtra, PathattrError
 from pathattr.images import ImageModel
 
 
-def load_model(spec: str, *, backend: str = "torch") -> ImageModel:
+def load_model(spec: str, *, backend: str | None = None) -> ImageModel:
     """Return the model that a spec names.
 
-    `scenes` is the shipped classifier, built by `backend`; `NAME:REST` goes to the loader of that name (entry-point
-    group `pathattr.loaders`); `module:callable` or `path/to/file.py:callable` is called and returns a model or an
-    ImageModel. Raises InvalidInput or MissingExtra, each a sentence.
+    `scenes` is the shipped classifier, built by `backend` (default: the first framework installed); `NAME:REST` goes
+    to the loader of that name (entry-point group `pathattr.loaders`); `module:callable` or `path/to/file.py:callable`
+    is called and returns a model or an ImageModel. Raises InvalidInput or MissingExtra, each a sentence.
     """
     if spec == "scenes":
         return scenes_model(backend)
@@ -39,8 +39,18 @@ def load_model(spec: str, *, backend: str = "torch") -> ImageModel:
     return _called(spec, _callable(spec, known))
 
 
-def scenes_model(backend: str = "torch") -> ImageModel:
-    """Return the shipped classifier of `pathattr.scenes`, built by a backend; it takes 96×96 pictures."""
+def scenes_model(backend: str | None = None) -> ImageModel:
+    """Return the shipped classifier of `pathattr.scenes`, built by a backend; it takes 96×96 pictures.
+
+    Without a name it is the first of torch, tensorflow and jax that is installed.
+    """
+    if backend is None:
+        installed = [name for name in ("torch", "tensorflow", "jax") if importlib.util.find_spec(name)]
+        if not installed:
+            raise MissingExtra(
+                "the scenes classifier needs a framework: pip install 'pathattr[torch]', or tensorflow, or jax"
+            )
+        backend = installed[0]
     model = load_backend(backend).build(scenes.LAYERS, scenes.load_weights())
     return ImageModel(model, scenes.SIZE, scenes.PREPROCESSING, scenes.CLASSES, channel_axis="auto")
 

@@ -375,7 +375,7 @@ def test_the_numpy_model_and_its_arrays_are_recognised():
 
 @pytest.mark.parametrize("given", [[[1.0, 2.0]], 3, None, "picture", iter([1.0])])
 def test_inputs_of_an_unknown_type_are_refused(given):
-    with pytest.raises(InvalidInput, match=rf"inputs of type {type(given).__name__} belong to no backend \(numpy"):
+    with pytest.raises(InvalidInput, match=rf"inputs of type {type(given).__name__} belong to no backend \(.*numpy"):
         PathExplainer(MODEL)(given)
 
 

@@ -50,6 +50,19 @@ def test_demo_writes_the_grid_of_all_families_and_a_record(tmp_path, capsys):
     assert "demo.png" in shown
 
 
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_demo_runs_on_every_framework_with_the_same_scores(tmp_path, backend):
+    scores = []
+    for name in ("torch", backend):
+        assert run("demo", "--out", tmp_path / name, "--steps", 2, "--count", 1, "--backend", name) == 0
+        records = json.loads((tmp_path / name / "demo.json").read_text())
+        assert {record["settings"]["backend"] for record in records} == {name}
+        assert name in records[0]["versions"]
+        scores.append(records[0]["score"])
+    # One float32 network twice: sums of up to 600 products in another order.
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+
+
 def test_explain_writes_overlay_map_arrays_and_record(picture, tmp_path):
     out = tmp_path / "out"
     assert run("explain", picture, "--model", "scenes", "--steps", 20, "--out", out) == 0

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+import pathattr_keras
 from pathattr.backend import NO_OPTIONS, Backend, Call, first_output
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.targets import Objective
@@ -20,10 +21,10 @@ _FLOATS = (torch.float32, torch.float64)
 
 
 class TorchBackend(Backend):
-    """Modules and functions of PyTorch, in the dtype and on the device of their parameters.
+    """Modules and functions of PyTorch, and Keras models that run on it.
 
-    Inputs of another dtype or device are taken there, and the attributions brought back. A function without
-    parameters runs where the inputs are.
+    They run in the dtype and on the device of their parameters: inputs of another are taken there, and the
+    attributions brought back. A function without parameters runs where the inputs are.
     """
 
     name = "torch"
@@ -55,8 +56,14 @@ class TorchBackend(Backend):
         return model.to(device) if isinstance(model, nn.Module) else model
 
     def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:
+        self._keras = pathattr_keras.is_keras(model)
+        if self._keras:  # told with each call that it is not training, whatever its modules' flags say
+            pathattr_keras.check_built(model)
+            pathattr_keras.check_precision(model)
+            self.model_link = pathattr_keras.ending_link(model)
+            self.channel_axis = self.class_axis = pathattr_keras.channel_axis(model)
         if isinstance(model, nn.Module):
-            _check(model)
+            _check(model, training=not self._keras)
         self._model, self._call = model, call
         self._parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
         held = next((p for p in self._parameters if p.is_floating_point()), None)
@@ -149,7 +156,8 @@ class TorchBackend(Backend):
 
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> Tensor:
         args, kwargs = self._call.bind(points, lambda value: self._repeated(value, rows))
-        outputs = first_output(self._model(*args, **kwargs), self.recognises_array)
+        given = pathattr_keras.call(self._model, args, kwargs) if self._keras else self._model(*args, **kwargs)
+        outputs = first_output(given, self.recognises_array)
         if outputs.shape[:1] != points.shape[:1]:
             raise ModelError(
                 f"the model returned shape {tuple(outputs.shape)} for {len(points)} points: expected one row for each. "
@@ -197,10 +205,10 @@ _LINKS: dict[str, Callable[[Tensor, int], Tensor]] = {
 }
 
 
-def _check(model: nn.Module) -> None:
-    """Raise ModelError for a module, or part of one, in training mode, or made where gradients are forbidden."""
+def _check(model: nn.Module, *, training: bool) -> None:
+    """Raise ModelError for a module made where gradients are forbidden or, if asked, in training mode in any part."""
     for name, module in model.named_modules():
-        if module.training:
+        if training and module.training:
             where = f"its part {name!r} ({type(module).__name__})" if name else "it"
             raise ModelError(
                 f"the model is in training mode ({where}): dropout and batch statistics would make attributions random "

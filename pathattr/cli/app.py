@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,16 @@ from rich.table import Table
 from pathattr.backend import backends as known_backends
 from pathattr.backend import load_backend
 from pathattr.cli import options as opt
-from pathattr.cli.work import Subject, compare_one, demo_subjects, explain_one, open_folder, read_subjects, summary
+from pathattr.cli.work import (
+    Subject,
+    compare_one,
+    demo_subjects,
+    explain_one,
+    module_version,
+    open_folder,
+    read_subjects,
+    summary,
+)
 from pathattr.errors import InvalidInput, PathattrError
 from pathattr.families import FAMILIES
 from pathattr.specs import load_model
@@ -64,13 +73,14 @@ def demo(
     count: Annotated[int, typer.Option(help="How many scenes.")] = 2,
     batch_size: opt.BatchOption = 32,
     device: opt.DeviceOption = None,
+    backend: opt.BackendOption = None,
 ) -> None:
     """Explain the shipped classifier on generated scenes, all five families side by side."""
     if count < 1:
         raise InvalidInput(f"--count must be at least 1; got {count}")
     folder = open_folder(out)
-    subject = Subject(load_model("scenes"), "scenes", device)
-    settings = opt.Settings(steps=steps, batch_size=batch_size)
+    subject = Subject(load_model("scenes", backend=backend), "scenes", device, backend=backend)
+    settings = opt.Settings(steps=steps, batch_size=batch_size, backend=backend)
     families = ["linear", "svd", "dct", "wavelet", "laplacian"]
     pictures = demo_subjects(count, seed)
     with _progress() as bar:
@@ -96,15 +106,16 @@ def explain(
     contrast: opt.ContrastOption = None,
     output: opt.OutputOption = None,
     device: opt.DeviceOption = None,
+    backend: opt.BackendOption = None,
     batch_size: opt.BatchOption = 32,
     seed: opt.SeedOption = 0,
     size: opt.SizeOption = None,
     out: opt.OutOption = Path("pathattr-out"),
 ) -> None:
     """Attribute a model's decision on each picture: an overlay, the signed map, the arrays and a record."""
-    settings = opt.Settings(ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed)
+    settings = opt.Settings(ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend)
     folder = open_folder(out)
-    subject = Subject(load_model(model), model, device, size)
+    subject = Subject(load_model(model, backend=backend), model, device, size, backend)
     failed = 0
     rows = []
     with _progress() as bar:
@@ -143,19 +154,20 @@ def compare(
     contrast: opt.ContrastOption = None,
     output: opt.OutputOption = None,
     device: opt.DeviceOption = None,
+    backend: opt.BackendOption = None,
     batch_size: opt.BatchOption = 32,
     seed: opt.SeedOption = 0,
     size: opt.SizeOption = None,
     out: opt.OutOption = Path("pathattr-out"),
 ) -> None:
     """Attribute one picture along several paths, side by side on one scale."""
-    settings = opt.Settings(ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed)
+    settings = opt.Settings(ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend)
     families = [name.strip() for name in family.split(",") if name.strip()]
     unknown = [name for name in families if name not in FAMILIES]
     if unknown or not families:
         raise InvalidInput(f"unknown family {', '.join(map(repr, unknown))}; the names are {', '.join(FAMILIES)}")
     folder = open_folder(out)
-    subject = Subject(load_model(model), model, device, size)
+    subject = Subject(load_model(model, backend=backend), model, device, size, backend)
     with _progress() as bar:
         task = bar.add_task(picture.name, total=len(families))
         subjects = subject.read(list(read_subjects([picture])))
@@ -176,11 +188,7 @@ def backends() -> None:
         except PathattrError as error:
             table.add_row(name, "no", escape(str(error)))
             continue
-        try:
-            installed = version("numpy" if name == "numpy" else name)
-        except PackageNotFoundError:
-            installed = "yes"
-        table.add_row(name, installed, ", ".join(backend.devices()))
+        table.add_row(name, module_version(name), ", ".join(backend.devices()))
     _console().print(table)
 
 

@@ -42,6 +42,9 @@ ContrastOption = Annotated[str | None, typer.Option(help="Explain the target's s
 OutputOption = Annotated[str | None, typer.Option("--output", help=f"{_names(OUTPUTS)}; default: probability.")]
 DeviceOption = Annotated[str | None, typer.Option(help="Such as cpu, cuda, cuda:1 or mps.")]
 BatchOption = Annotated[int, typer.Option(help="Points that the model sees at once.")]
+BackendOption = Annotated[
+    str | None, typer.Option(help="Force one, such as torch, tensorflow or jax; default: the model's own.")
+]
 SeedOption = Annotated[int, typer.Option(help="For noise baselines and the shuffled ordering.")]
 SizeOption = Annotated[int | None, typer.Option(help="Resize and crop pictures to this size.")]
 OutOption = Annotated[Path, typer.Option(help="Folder for the results.")]
@@ -61,6 +64,7 @@ class Settings:
     output: str | None = None
     batch_size: int = 32
     seed: int = 0
+    backend: str | None = None
 
     def explainer(self, image_model: ImageModel, channel_axis: int, family: str) -> PathExplainer:
         """Return the explainer that these settings mean for a model and a family."""
@@ -78,6 +82,7 @@ class Settings:
             channel_axis=channel_axis,
             batch_size=self.batch_size,
             seed=self.seed,
+            backend=self.backend,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from rich.table import Table
 
 from pathattr import rendering, scenes
 from pathattr.attribution import Attribution
-from pathattr.backend import backend_for
+from pathattr.backend import Call, backend_for, wrapped
 from pathattr.cli.options import Settings, target_from
 from pathattr.engine import Progress
 from pathattr.errors import InvalidInput
@@ -34,16 +35,23 @@ Options = tuple[str | None, str | None]  # --target and --contrast
 class Subject:
     """A model ready for pictures: placed on its device, with its size and where it wants channels."""
 
-    def __init__(self, image_model: ImageModel, spec: str, device: str | None, size: int | None = None) -> None:
+    def __init__(
+        self,
+        image_model: ImageModel,
+        spec: str,
+        device: str | None,
+        size: int | None = None,
+        backend: str | None = None,
+    ) -> None:
         if size is not None:
             image_model = replace(image_model, size=size)
         probe = np.zeros((1, 3, 8, 8), np.float32)
-        backend = backend_for(image_model.model, probe)
+        adapter = backend_for(image_model.model, probe, backend)
         if device is not None:
-            image_model = replace(image_model, model=backend.place(image_model.model, device))
+            image_model = replace(image_model, model=adapter.place(image_model.model, device))
         axis = image_model.channel_axis
         self.model, self.spec, self.device = image_model, spec, device
-        self.channel_axis = backend.channel_axis if axis == "auto" else axis
+        self.channel_axis = wrapped(image_model.model, probe, Call(), backend).channel_axis if axis == "auto" else axis
 
     def read(self, named: Sequence[tuple[str, Path]]) -> list[tuple[str, Array]]:
         """Return the pictures of named files."""
@@ -241,5 +249,10 @@ def _label(family: str) -> str:
     return {"linear": "linear (IG)", "svd": "SVD (SIG)", "svd-joint": "joint SVD", "dct": "DCT"}.get(family, family)
 
 
+def module_version(name: str) -> str:
+    """Return the version that an imported module tells of itself; its distribution may have another name."""
+    return str(getattr(sys.modules.get(name), "__version__", "unknown"))
+
+
 def _versions(backend: str) -> dict[str, str]:
-    return {name: version(name) for name in ("pathattr", "numpy", "scipy", *([backend] if backend != "numpy" else []))}
+    return {"pathattr": version("pathattr")} | {name: module_version(name) for name in ("numpy", "scipy", backend)}

@@ -1,0 +1,415 @@
+"""JAX's side of the work: functions, Flax, Equinox and Keras, compiled once per shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from pathattr.backend import NO_OPTIONS, Backend, Call, first_output
+from pathattr.errors import InvalidInput, ModelError
+from pathattr.targets import Objective
+from pathattr_jax.cache import Compiled, Gradient, keep, kept, reached, unchanged, weakly
+from pathattr_jax.models import Functional, arrays_of, functional, kind_of, unbound
+from pathattr_jax.network import build
+from pathattr_jax.trees import Frame, is_array, split
+
+# What JAX raises where a function asks a traced array for its numbers.
+_UNTRACEABLE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.NonConcreteBooleanIndexError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+
+
+class JaxBackend(Backend):
+    """Functions of JAX arrays, (apply, params), Flax modules (bound linen, nnx), Equinox modules, Keras on JAX.
+
+    Of a pair, `apply(params, x, ...)` is a function or a linen module that is not bound. Equinox modules are written
+    for one example: they are mapped over the batch, and so are further inputs with one row per example. Channels and
+    classes are last, as in Flax; Keras models say themselves where their channels are.
+
+    Model and gradient are compiled once per shape of a block, and kept as long as the model lives. Parameters are
+    arguments of what is compiled; a function without any is compiled anew where the arrays and numbers that it
+    reaches have been replaced. (Not where a NumPy array or list has changed in place: as in `jax.jit`, that is not
+    seen.)
+
+    Numbers have the parameters' dtype, or else the inputs'; sums are in float64 where the user has switched on
+    `jax_enable_x64`, and compensated in float32 where not. No setting of JAX is touched.
+
+    Options: `jit` (True); False runs the model uncompiled, for functions with Python control flow on values.
+    """
+
+    name = "jax"
+    channel_axis = -1
+    class_axis = -1
+    static_shapes = True
+    options: ClassVar[Mapping[str, Any]] = MappingProxyType({"jit": True})
+
+    @classmethod
+    def recognises_model(cls, model: Any) -> bool:
+        return kind_of(model) is not None
+
+    @classmethod
+    def recognises_array(cls, array: Any) -> bool:
+        return isinstance(array, jax.Array)
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        return list(_devices())
+
+    @classmethod
+    def build(cls, layers: Sequence[Any], weights: Mapping[str, NDArray[np.float32]]) -> Any:
+        return build(layers, weights)
+
+    @classmethod
+    def place(cls, model: Any, device: str) -> Any:
+        """Return a copy of (apply, params) or of an Equinox module with its arrays on a device.
+
+        Other models are returned as they are where they are there, and refused with the way to move them where not.
+        """
+        found = _devices()
+        if device not in found:
+            raise InvalidInput(f"jax has no device {device!r} here; it has {', '.join(found)}")
+        kind, there = kind_of(model), found[device]
+        if kind == "pair":
+            return model[0], _placed(model[1], there)
+        if kind == "equinox":
+            return _placed(model, there)
+        held = [array for array in arrays_of(model) if isinstance(array, jax.Array)] if kind else []
+        if all(array.devices() == {there} for array in held) and (held or there == jax.devices()[0]):
+            return model
+        raise InvalidInput(f"the model is not on {device!r}: {_MOVING.get(kind or '', _MOVING_FUNCTION)}")
+
+    def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:
+        if isinstance(inputs, jax.core.Tracer):
+            raise InvalidInput(
+                "the inputs are being traced: call the explainer outside jax.jit, jax.grad and jax.vmap; it compiles "
+                "the model itself"
+            )
+        function = functional(model)
+        if kind_of(model) == "keras":
+            import pathattr_keras
+
+            self.channel_axis = pathattr_keras.channel_axis(model)
+            self.model_link = pathattr_keras.ending_link(model)
+        self._jit = bool({**self.options, **options}["jit"])
+        arrays, self._tree = split(function.tree)
+        self._dtype, self._wide = _dtypes(arrays, inputs)
+        self._device = _device_of([*arrays, inputs])
+        # Uncommitted to a device: JAX takes them to wherever the committed ones are.
+        self._arrays = [array if isinstance(array, jax.Array) else jnp.asarray(array) for array in arrays]
+        self._batch = inputs.shape[0] if inputs.ndim else 0
+        self._call, self._function = call, function
+        _, self._frame = split((tuple(call.args), dict(call.kwargs)))
+        # What may hide arrays and numbers that compilation bakes in.
+        self._opaque = (function.opaque, self._tree.rest, self._frame.rest)
+        self._compiled = self._of_cache()
+        self._latest: tuple[Objective, Callable[..., tuple[jax.Array, jax.Array]]] | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Note at the end what the model reaches then: what it changed itself, as a count of calls, is no change."""
+        try:
+            yield
+        finally:
+            self._compiled.reached = reached(self._opaque)
+
+    @property
+    def has_float64(self) -> bool:
+        return self._wide == np.float64
+
+    def asarray(self, array: NDArray[Any]) -> jax.Array:
+        return jax.device_put(np.asarray(array, dtype=self._dtype), self._device)
+
+    def wide(self, array: Any) -> jax.Array:
+        if isinstance(array, jax.Array):
+            return array.astype(self._wide)
+        return jax.device_put(np.asarray(array, dtype=self._wide), self._device)
+
+    def narrow(self, array: Any) -> jax.Array:
+        return array.astype(self._dtype)
+
+    def to_numpy(self, array: Any) -> NDArray[Any]:
+        array = np.asarray(array)
+        # NumPy does not count bfloat16 among the floats.
+        return array.astype(np.float32) if jnp.issubdtype(array.dtype, jnp.bfloat16) else array
+
+    def restore(self, array: NDArray[np.float64], like: Any) -> Any:
+        result = array.astype(like.dtype)
+        if isinstance(like, jax.Array):
+            return jax.device_put(result, like.sharding if like.committed else None)
+        return result
+
+    def einsum(self, equation: str, left: Any, right: Any) -> jax.Array:
+        # Some devices multiply float32 in fewer bits by default.
+        return jnp.einsum(equation, left, right, precision="highest")
+
+    def clip(self, x: Any, low: float, high: float) -> jax.Array:
+        return jnp.clip(x, low, high)
+
+    def cos(self, x: Any) -> jax.Array:
+        return jnp.cos(x)
+
+    def exp(self, x: Any) -> jax.Array:
+        return jnp.exp(x)
+
+    def where(self, condition: Any, x: Any, y: Any) -> jax.Array:
+        return jnp.where(condition, x, y)
+
+    def reshape(self, x: Any, shape: tuple[int, ...]) -> jax.Array:
+        return jnp.reshape(x, shape)
+
+    def concat(self, arrays: Sequence[Any], axis: int) -> jax.Array:
+        return jnp.concatenate(list(arrays), axis=axis)
+
+    def take(self, x: Any, rows: NDArray[np.intp]) -> jax.Array:
+        return _take(x, _indices(rows))
+
+    def finite(self, x: Any) -> jax.Array:
+        return _finite(x)
+
+    def link(self, name: str, outputs: Any, axis: int) -> jax.Array:
+        return _SCORES.link(name, outputs, axis)
+
+    def select(self, outputs: Any, index: Any) -> jax.Array:
+        return _SCORES.select(outputs, index)
+
+    def outputs(self, points: Any, rows: NDArray[np.intp]) -> jax.Array:
+        with self._explained():
+            return self._compiled.forward(self._arrays, points, self._further(rows))
+
+    def gradient(
+        self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
+    ) -> tuple[jax.Array, jax.Array]:
+        with self._explained():
+            return self._gradient_of(objective)(self._arrays, points, self._further(rows), _indices(targets))
+
+    def _further(self, rows: NDArray[np.intp]) -> list[Any]:
+        """Return the arrays among the further inputs for the nodes of the given examples, on the model's device."""
+
+        def repeated(value: Any) -> Any:
+            return _take(jnp.asarray(value), _indices(rows)) if self._batched(value) else value
+
+        args = tuple(repeated(value) for value in self._call.args)
+        arrays, _ = split((args, {name: repeated(value) for name, value in self._call.kwargs.items()}))
+        return arrays if self._device is None else jax.device_put(arrays, self._device)
+
+    def _batched(self, value: Any) -> bool:
+        return is_array(value) and value.shape[:1] == (self._batch,)
+
+    def _of_cache(self) -> Compiled:
+        """Return the compiled model, or one to compile: anew where it would be called in another manner."""
+        function = self._function
+        # An array in a container is no row per example, as `Call` says.
+        rows = (tuple(map(self._batched, self._call.args)), {k: self._batched(v) for k, v in self._call.kwargs.items()})
+        call = (tuple(self._call.args), dict(self._call.kwargs))
+        flags = jax.tree_util.tree_map(lambda flag, part: [flag] * len(split(part)[0]), rows, call)
+        axes = tuple(0 if flag else None for flag in jax.tree_util.tree_leaves(flags))
+        seen = reached(self._opaque)
+        forward = _forward(function, self._tree, self._frame, self._call.name, axes)
+        if not self._jit:
+            return Compiled(forward, seen)
+        table = kept(function.owner)
+        key = (function.static, self._tree.key, self._frame.key, self._call.name, axes)
+        try:
+            found = table.get(key)
+        except (TypeError, ValueError):  # something in it cannot be hashed or compared: nothing is kept
+            return Compiled(jax.jit(forward), seen)
+        if found is None or not unchanged(found.reached, seen):
+            found = Compiled(jax.jit(forward), seen)
+        keep(table, key, found)
+        return found
+
+    def _gradient_of(self, objective: Objective) -> Callable[..., tuple[jax.Array, jax.Array]]:
+        """Return the gradient of a score, compiled once per model and objective."""
+        if self._latest is None or self._latest[0] is not objective:
+            self._latest = objective, self._gradient_from_cache(objective)
+        return self._latest[1]
+
+    def _gradient_from_cache(self, objective: Objective) -> Callable[..., tuple[jax.Array, jax.Array]]:
+        if not self._jit:
+            return _value_and_gradient(self._compiled.forward, objective)
+        # By its number, and not by itself: a callable in the table would live as long as the model.
+        owner, function = unbound(objective.function)
+        key = (replace(objective, function=function), id(owner))
+        entry, now = self._compiled.gradients.get(key), reached(objective.function)
+        if entry is not None and entry.owner() is owner and unchanged(entry.reached, now):
+            return entry.gradient
+        gradient = jax.jit(_value_and_gradient(self._compiled.forward, objective))
+        keep(self._compiled.gradients, key, Gradient(weakly(owner), now, gradient))
+        return gradient
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say what to do where the model cannot be traced."""
+        try:
+            yield
+        except _UNTRACEABLE as error:
+            way = (
+                ". Or run it uncompiled: backend_options={'jit': False} allows Python control flow"
+                if self._jit and not self._function.single
+                else ""
+            )
+            raise ModelError(
+                f"JAX cannot trace the model ({str(error).splitlines()[0]}): it asks for numbers that are not known "
+                "yet, by Python's if, while, int or float, or by NumPy. Write jnp.where, jax.lax.cond or "
+                f"jax.lax.while_loop for control flow, and jnp for np{way}"
+            ) from error
+
+
+class _Scores:
+    """What scores are made of, apart from the backend: what is compiled must not hold its model."""
+
+    def link(self, name: str, outputs: Any, axis: int) -> jax.Array:
+        """Return outputs through a link."""
+        return _LINKS[name](outputs, axis)
+
+    def select(self, outputs: Any, index: Any) -> jax.Array:
+        """Return one number a row."""
+        return _select(outputs, _indices(index))
+
+
+_SCORES = _Scores()
+
+
+# Each compiled as one: run operation by operation, JAX compiles every one of them for every shape, at some 20 ms each.
+
+
+@jax.jit
+def _take(x: jax.Array, rows: jax.Array) -> jax.Array:
+    return x[rows]
+
+
+@jax.jit
+def _finite(x: jax.Array) -> jax.Array:
+    return jnp.isfinite(x).reshape(len(x), -1).all(axis=1)
+
+
+@jax.jit
+def _select(outputs: jax.Array, index: jax.Array) -> jax.Array:
+    return outputs[(jnp.arange(len(outputs)), *(index[:, axis] for axis in range(index.shape[1])))]
+
+
+_LINKS: dict[str, Callable[[Any, int], jax.Array]] = {
+    "identity": lambda x, axis: x,
+    "softmax": jax.jit(jax.nn.softmax, static_argnums=1),
+    "log_softmax": jax.jit(jax.nn.log_softmax, static_argnums=1),
+    "sigmoid": lambda x, axis: jax.nn.sigmoid(x),
+    "log_sigmoid": lambda x, axis: jax.nn.log_sigmoid(x),
+    "log": lambda x, axis: jnp.log(x),
+}
+
+_MOVING_FUNCTION = (
+    "pass (apply, params), whose parameters can be moved; a function runs where its inputs and the arrays in it are "
+    "(jax.device_put)"
+)
+_MOVING = {
+    "linen": "pass (module, variables), or bind it to jax.device_put(variables, device)",
+    "nnx": "nnx.update(model, jax.device_put(nnx.state(model), device)) moves it, with a device of jax.devices()",
+    "keras": "build or load it under keras.device(...)",
+}
+
+
+def _forward(
+    function: Functional, tree: Frame, frame: Frame, name: str | None, axes: tuple[int | None, ...]
+) -> Callable[[Sequence[Any], Any, Sequence[Any]], jax.Array]:
+    """Return the model as a function of its arrays, the points and the arrays among the further inputs."""
+    owner, model, single = weakly(function.owner), function.call, function.single
+
+    def forward(arrays: Sequence[Any], points: Any, further: Sequence[Any]) -> jax.Array:
+        whole = tree.merged(arrays)
+
+        def one(points: Any, *further: Any) -> Any:
+            args, kwargs = frame.merged(further)
+            args, kwargs = Call(args, kwargs, name).bind(points, lambda value: value)
+            found = model(owner(), whole, args, kwargs)
+            if isinstance(found, np.ndarray):
+                raise ModelError("the model returned a NumPy array, which has no gradient: compute it with jax.numpy")
+            return first_output(found, lambda value: isinstance(value, jax.Array))
+
+        outputs = (jax.vmap(one, in_axes=(0, *axes)) if single else one)(points, *further)
+        if outputs.shape[:1] != points.shape[:1]:
+            raise ModelError(
+                f"the model returned shape {outputs.shape} for {len(points)} points: expected one row for each. "
+                "Does it hold a fixed batch size, reduce over the batch, or take one example (then jax.vmap it)?"
+            )
+        return _floating(outputs, "the model returned")
+
+    return forward
+
+
+def _value_and_gradient(forward: Callable[..., jax.Array], objective: Objective) -> Callable[..., Any]:
+    """Return the function of arrays, points, further inputs and targets that gives scores and gradients.
+
+    Where `forward` is compiled, its one trace serves here too.
+    """
+    function, without = weakly(objective.function), replace(objective, function=None)
+
+    def total(points: Any, arrays: Sequence[Any], further: Sequence[Any], targets: Any) -> tuple[jax.Array, jax.Array]:
+        own = replace(without, function=function())
+        scores = _floating(own.score(_SCORES, forward(arrays, points, further), targets), "the explained score is")
+        # Rows are independent, so the gradient of their sum holds each row's own.
+        return scores.sum(), scores
+
+    def run(arrays: Sequence[Any], points: Any, further: Sequence[Any], targets: Any) -> tuple[jax.Array, jax.Array]:
+        gradients, scores = jax.grad(total, has_aux=True)(points, arrays, further, targets)
+        return scores, gradients
+
+    return run
+
+
+def _floating(array: Any, what: str) -> Any:
+    if not jnp.issubdtype(array.dtype, jnp.inexact):
+        raise ModelError(
+            f"{what} {array.dtype}, which is not differentiable: does it round, compare or take an argmax? Pass a "
+            "model whose output depends on its input smoothly, and an output before any argmax"
+        )
+    return array
+
+
+def _dtypes(arrays: Sequence[Any], inputs: Any) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """Return the dtype of the model, or else of the inputs, and the widest; raise InvalidInput for half precision."""
+    wide = np.dtype(np.float64 if jax.config.jax_enable_x64 else np.float32)  # type: ignore[attr-defined]  # made at run time
+    held = next((array.dtype for array in arrays if jnp.issubdtype(array.dtype, jnp.floating)), None)
+    dtype = inputs.dtype if held is None else held
+    if not jnp.issubdtype(dtype, jnp.floating):
+        return wide, wide  # inputs that the explainer will refuse
+    if dtype.itemsize < 4:
+        raise InvalidInput(
+            f"the {'inputs are' if held is None else 'model is'} in {dtype}: gradients of probabilities underflow in "
+            "half precision. Use float32: "
+            + ("inputs.astype('float32')" if held is None else "jax.tree.map(lambda a: a.astype('float32'), params)")
+        )
+    return np.dtype(np.float32) if dtype.itemsize == 4 else wide, wide
+
+
+def _devices() -> dict[str, Any]:
+    """Return the devices by name: "cpu", and "gpu:0" and so on where there are others."""
+    found: dict[str, Any] = {}
+    for device in [*jax.devices("cpu")[:1], *jax.devices()]:
+        found.setdefault(device.platform if device.platform == "cpu" else f"{device.platform}:{device.id}", device)
+    return found
+
+
+def _device_of(arrays: Sequence[Any]) -> Any:
+    """Return the device of the first JAX array; None, for JAX to choose, where it is on several or there is none."""
+    found = next((array.devices() for array in arrays if isinstance(array, jax.Array)), set())
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def _placed(tree: Any, device: Any) -> Any:
+    return jax.tree_util.tree_map(lambda leaf: jax.device_put(leaf, device) if is_array(leaf) else leaf, tree)
+
+
+def _indices(rows: Any) -> jax.Array:
+    """Return whole numbers in 32 bits, which JAX has whatever its settings."""
+    return jnp.asarray(np.asarray(rows, np.int32) if isinstance(rows, np.ndarray) else rows)

@@ -1,0 +1,21 @@
+"""What Keras 3 models have in common whatever framework Keras runs on; imports Keras only for a model of it."""
+
+from pathattr_keras.models import (
+    call,
+    channel_axis,
+    check_built,
+    check_precision,
+    ending_link,
+    is_keras,
+    keras_backend,
+)
+
+__all__ = [
+    "call",
+    "channel_axis",
+    "check_built",
+    "check_precision",
+    "ending_link",
+    "is_keras",
+    "keras_backend",
+]

@@ -1,0 +1,106 @@
+"""Keras 3 models: recognising them, their conventions, and calling them for inference."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from pathattr.errors import InvalidInput
+
+# As Keras, TensorFlow, PyTorch and JAX name the functions that a layer may have as its activation.
+_TO_PROBABILITIES = ("softmax", "softmax_v2", "sigmoid")
+_HALF = ("float16", "bfloat16")
+
+
+def is_keras(model: Any) -> bool:
+    """Tell whether `model` is a model or layer of Keras 3; Keras is not imported for it."""
+    layer = getattr(sys.modules.get("keras"), "Layer", None)  # Keras 2 has no such name, nor one half imported
+    return isinstance(layer, type) and isinstance(model, layer)
+
+
+def keras_backend() -> str:
+    """Return the name of the framework that Keras runs on: "tensorflow", "jax" or "torch"."""
+    import keras
+
+    return str(keras.config.backend())
+
+
+def check_built(model: Any) -> None:
+    """Raise InvalidInput for a model without weights yet: a first call would explain random ones."""
+    if not model.built:
+        raise InvalidInput(
+            f"the Keras model {model.name!r} is not built: it has no weights yet. Give it a keras.Input as its first "
+            "layer, call model.build(input_shape) or call it once on an example; then load its weights"
+        )
+
+
+def check_precision(model: Any) -> None:
+    """Raise InvalidInput for a model that computes in half precision, or has a layer that does."""
+    for layer in _layers(model):
+        if getattr(layer, "compute_dtype", None) in _HALF:
+            raise InvalidInput(
+                f"the Keras layer {layer.name!r} computes in {layer.compute_dtype}: gradients of probabilities "
+                "underflow in half precision. Build or load the model under "
+                "keras.config.set_dtype_policy('float32') and copy the weights with set_weights(model.get_weights())"
+            )
+
+
+def channel_axis(model: Any) -> int:
+    """Return where the model keeps channels, 1 or -1: as its first layer that says so, else as Keras is set."""
+    import keras
+
+    said = (getattr(layer, "data_format", None) for layer in _layers(model))
+    first = next((value for value in said if value in ("channels_first", "channels_last")), None)
+    return 1 if (first or keras.config.image_data_format()) == "channels_first" else -1
+
+
+def ending_link(model: Any) -> Literal["already"] | None:
+    """Return "already" where the model visibly ends in a softmax or sigmoid: it returns probabilities."""
+    last = _last(model)
+    activation = getattr(last, "activation", None)
+    if type(last).__name__ in ("Softmax", "Sigmoid") or getattr(activation, "__name__", "") in _TO_PROBABILITIES:
+        return "already"
+    return None
+
+
+def call(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Return the model's outputs for inference: no dropout, batch statistics left alone.
+
+    The inputs of a functional model may come one by one, or under their names; Keras wants them in one structure.
+    """
+    structure = model.input if hasattr(model, "operations") else None
+    if structure is not None:
+        by_name = isinstance(structure, dict)
+        several = isinstance(structure, dict | list | tuple)
+        names = list(
+            structure if by_name else (getattr(x, "name", None) for x in (structure if several else [structure]))
+        )
+        named = {name: kwargs[name] for name in names if name in kwargs}
+        if named or (several and len(args) == len(names) > 1):
+            positional = iter(args)
+            inputs = [named[name] if name in named else next(positional, None) for name in names]
+            kwargs = {key: value for key, value in kwargs.items() if key not in named}
+            args = [dict(zip(names, inputs, strict=True)) if by_name else inputs if several else inputs[0]]
+    # A layer whose `call` has no such argument hands it on to the layers in it.
+    return model(*args, **{**kwargs, "training": False})
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    """Yield a model and the layers in it, depth first, in the order they are called where that is known."""
+    yield model
+    for layer in getattr(model, "layers", None) or ():
+        yield from _layers(layer)
+
+
+def _last(model: Any) -> Any:
+    """Return the operation that makes the one output of a model; None where that is not known."""
+    import keras
+
+    if not isinstance(model, keras.Model):
+        return model
+    if hasattr(model, "operations"):  # functional: several branches, and functions of keras.ops beside layers
+        names = model.output_names
+        return _last(next(part for part in model.operations if part.name == names[0])) if len(names) == 1 else None
+    # A subclass's layers are in no order that is known.
+    return _last(model.layers[-1]) if isinstance(model, keras.Sequential) and model.layers else None

@@ -1,0 +1,328 @@
+"""TensorFlow's side of the work: CPU and GPU, gradients in traced functions."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+import pathattr_keras
+from pathattr.backend import NO_OPTIONS, Backend, Call
+from pathattr.errors import InvalidInput, ModelError, PathattrError
+from pathattr.targets import Objective
+from pathattr_tensorflow.network import SceneNetwork
+from pathattr_tensorflow.tracing import traces_of
+
+SIGNATURE = "serving_default"
+_Concrete = tf.types.experimental.ConcreteFunction
+
+
+class TensorFlowBackend(Backend):
+    """Modules, SavedModels, Keras models and functions of TensorFlow.
+
+    They run in the dtype and on the device of their variables: inputs of another are taken there, and the attributions
+    brought back. A function without variables runs in the inputs' dtype, where they are.
+
+    Model and gradient are traced once per shape of a block, and kept as long as the model lives. A model whose
+    attributes, variables or closures have been replaced is traced anew. (Not where a NumPy array or an object of
+    another kind has changed inside: as in `tf.function`, that is not seen.) Keras models are run for inference.
+
+    Options: `jit_compile` (False); True compiles with XLA.
+    """
+
+    name = "tensorflow"
+    channel_axis = -1
+    class_axis = -1
+    options: ClassVar[Mapping[str, Any]] = MappingProxyType({"jit_compile": False})
+    static_shapes = True
+
+    @classmethod
+    def recognises_model(cls, model: Any) -> bool:
+        if pathattr_keras.is_keras(model):
+            return pathattr_keras.keras_backend() == "tensorflow"
+        # tf.function gives and tf.saved_model.load loads types that have no public name.
+        ours = type(model).__module__.partition(".")[0] == "tensorflow" and not isinstance(model, type)
+        return isinstance(model, tf.Module) or (ours and not cls.recognises_array(model))
+
+    @classmethod
+    def recognises_array(cls, array: Any) -> bool:
+        return isinstance(array, tf.Tensor | tf.Variable)
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        # Physical devices: asking for logical ones would settle how TensorFlow uses the memory of a GPU.
+        return ["cpu", *(f"gpu:{i}" for i in range(len(tf.config.list_physical_devices("GPU"))))]
+
+    @classmethod
+    def build(cls, layers: Sequence[Any], weights: Mapping[str, NDArray[np.float32]]) -> SceneNetwork:
+        return SceneNetwork(layers, weights)
+
+    @classmethod
+    def place(cls, model: Any, device: str) -> Any:
+        wanted = "gpu:0" if device == "gpu" else "cpu" if device == "cpu:0" else device
+        if wanted not in cls.devices():
+            raise InvalidInput(f"TensorFlow has no device {device!r} here; it has {', '.join(cls.devices())}")
+        if isinstance(model, SceneNetwork):
+            return model.on(wanted)
+        held = {_device_name(variable.device) for variable in _variables(model)}
+        if held and held != {wanted}:
+            raise InvalidInput(
+                f"the model's variables are on {', '.join(sorted(held))}, and TensorFlow cannot move them to {wanted}: "
+                f"build or load the model under `with tf.device({wanted!r}):`"
+            )
+        return model
+
+    def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:
+        if not tf.executing_eagerly():
+            raise InvalidInput(
+                "attributions need numbers, and this is a graph being traced: call the explainer outside tf.function"
+            )
+        if pathattr_keras.is_keras(model):
+            pathattr_keras.check_built(model)
+            pathattr_keras.check_precision(model)
+            self.channel_axis = pathattr_keras.channel_axis(model)
+            self.model_link = pathattr_keras.ending_link(model)
+        caller = _caller(model, call)
+        native = self.recognises_array(inputs)
+        held = [variable for variable in _variables(model) if variable.dtype.is_floating]
+        spec = first_spec(model)
+        if spec is None:
+            spec = held[0] if held else None
+        like = inputs.dtype if native else tf.as_dtype(np.asarray(inputs).dtype)
+        self._dtype = like if spec is None else spec.dtype
+        self._device = held[0].device if held else inputs.device if native else None
+        if self._dtype.is_floating and self._dtype.size < 4:
+            raise InvalidInput(
+                f"the {'inputs are' if spec is None else 'model is'} in {self._dtype.name}: gradients of probabilities "
+                "underflow in half precision. Use float32: "
+                + ("tf.cast(inputs, tf.float32)" if spec is None else "build the model with float32 variables")
+            )
+        self._model, self._call = model, call
+        self._batch = inputs.shape[0] if len(inputs.shape) else 0
+        self._traces = traces_of(model, caller, jit_compile=bool({**self.options, **options}["jit_compile"]))
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Work where the model's variables are; parts of the model that say where they run stay there."""
+        with contextlib.nullcontext() if self._device is None else tf.device(self._device):
+            yield
+        self._traces.settle(self._model)
+
+    @property
+    def has_float64(self) -> bool:
+        return True
+
+    def asarray(self, array: NDArray[Any]) -> tf.Tensor:
+        return tf.constant(array.astype(self._dtype.as_numpy_dtype))
+
+    def wide(self, array: Any) -> tf.Tensor:
+        return tf.cast(array, tf.float64) if self.recognises_array(array) else tf.constant(array, tf.float64)
+
+    def narrow(self, array: Any) -> tf.Tensor:
+        return tf.cast(array, self._dtype)
+
+    def to_numpy(self, array: Any) -> NDArray[Any]:
+        if not self.recognises_array(array):
+            return np.asarray(array)
+        return (tf.cast(array, tf.float32) if array.dtype == tf.bfloat16 else array).numpy()
+
+    def restore(self, array: NDArray[np.float64], like: Any) -> Any:
+        if not self.recognises_array(like):
+            return array.astype(like.dtype)
+        with tf.device(like.device):
+            return tf.cast(tf.constant(array), like.dtype)
+
+    def einsum(self, equation: str, left: Any, right: Any) -> tf.Tensor:
+        return tf.einsum(equation, left, right)
+
+    def clip(self, x: Any, low: float, high: float) -> tf.Tensor:
+        return tf.clip_by_value(x, tf.constant(low, x.dtype), tf.constant(high, x.dtype))
+
+    def cos(self, x: Any) -> tf.Tensor:
+        return tf.cos(x)
+
+    def exp(self, x: Any) -> tf.Tensor:
+        return tf.exp(x)
+
+    def where(self, condition: Any, x: Any, y: Any) -> tf.Tensor:
+        # TensorFlow would make a number a float32 and then refuse the other array.
+        dtype = next((part.dtype for part in (x, y) if self.recognises_array(part)), tf.float64)
+        return tf.where(condition, *(p if self.recognises_array(p) else tf.constant(p, dtype) for p in (x, y)))
+
+    def reshape(self, x: Any, shape: tuple[int, ...]) -> tf.Tensor:
+        return tf.reshape(x, shape)
+
+    def concat(self, arrays: Sequence[Any], axis: int) -> tf.Tensor:
+        return tf.concat(list(arrays), axis)
+
+    def take(self, x: Any, rows: NDArray[np.intp]) -> tf.Tensor:
+        return tf.gather(x, rows)
+
+    def finite(self, x: Any) -> tf.Tensor:
+        return tf.reduce_all(tf.math.is_finite(tf.reshape(x, (x.shape[0], -1))), axis=1)
+
+    def link(self, name: str, outputs: Any, axis: int) -> tf.Tensor:
+        return _OPS.link(name, outputs, axis)
+
+    def select(self, outputs: Any, index: Any) -> tf.Tensor:
+        return _OPS.select(outputs, index)
+
+    def outputs(self, points: Any, rows: NDArray[np.intp]) -> tf.Tensor:
+        args, kwargs = self._call.bind(points, lambda value: self._repeated(value, rows))
+        outputs = _run(self._traces.outputs, args, kwargs)
+        if outputs.shape[:1] != points.shape[:1]:
+            raise ModelError(
+                f"the model returned shape {tuple(outputs.shape)} for {len(points)} points: expected one row for each. "
+                "Does it hold a fixed batch size, or reduce over the batch?"
+            )
+        self._traces.example_shape = tuple(outputs.shape[1:])
+        return outputs
+
+    def gradient(
+        self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        args, kwargs = Call(self._call.args, self._call.kwargs).bind(points, lambda value: self._repeated(value, rows))
+        function = self._traces.gradient(objective, _OPS)
+        scores, gradients = _run(function, points, tf.constant(targets), args[1:], kwargs, self._call.name)
+        return scores, gradients
+
+    def _repeated(self, value: Any, rows: NDArray[np.intp]) -> Any:
+        """Return a further input for the nodes of the given examples; NumPy's floats in the model's dtype."""
+        if isinstance(value, np.ndarray):
+            value = self.asarray(value) if value.dtype.kind == "f" else tf.constant(value)
+        if not self.recognises_array(value):
+            return value
+        return tf.gather(value, rows) if value.shape[:1] == [self._batch] else tf.convert_to_tensor(value)
+
+
+class _Ops:
+    """Links and selection as functions of TensorFlow; unlike a backend, traces may hold them."""
+
+    def link(self, name: str, outputs: Any, axis: int) -> tf.Tensor:
+        return _LINKS[name](outputs, axis)
+
+    def select(self, outputs: Any, index: Any) -> tf.Tensor:
+        index = tf.cast(index, tf.int64)
+        rows = tf.range(index.shape[0], dtype=tf.int64)[:, None]
+        return tf.gather_nd(outputs, tf.concat([rows, index], axis=1))
+
+
+_OPS = _Ops()
+_LINKS: dict[str, Callable[[Any, int], Any]] = {
+    "identity": lambda x, axis: x,
+    "softmax": lambda x, axis: tf.nn.softmax(x, axis),
+    "log_softmax": lambda x, axis: tf.nn.log_softmax(x, axis),
+    "sigmoid": lambda x, axis: tf.sigmoid(x),
+    "log_sigmoid": lambda x, axis: tf.math.log_sigmoid(x),
+    "log": lambda x, axis: tf.math.log(x),
+}
+
+
+def _run(function: Any, *args: Any) -> Any:
+    """Call a traced function; errors met while tracing come as they were raised, or as a sentence."""
+    handled = sys.exception()  # what the caller is busy with is none of ours
+    try:
+        return function(*args)
+    except Exception as error:
+        chain: list[BaseException] = [error]
+        while (before := chain[-1].__context__) is not None and before is not handled:
+            chain.append(before)
+        # AutoGraph raises a copy of an error, or another, with its own account of the source in the message.
+        ours = [link for link in chain if isinstance(link, PathattrError)]
+        if ours:
+            raise ours[-1] from ours[-1].__cause__
+        if "singleton tf.Variable" in str(error):
+            raise ModelError(
+                "the model makes new variables each time it is called: build it once, outside of the function that is "
+                "explained"
+            ) from error
+        leaving = isinstance(error, NotImplementedError | tf.errors.OperatorNotAllowedInGraphError)
+        if not leaving and not (isinstance(error, AttributeError) and "numpy" in str(error)):
+            raise
+        reason = next((line for line in reversed(str(error).strip().splitlines()) if line.strip()), "unknown reason")
+        raise ModelError(
+            "the model cannot be traced by TensorFlow: does it call .numpy(), NumPy, or Python's `if` or `float` on a "
+            f"tensor? It must be made of TensorFlow's operations. TensorFlow says: {reason.strip()}"
+        ) from error
+
+
+def _caller(model: Any, call: Call) -> Callable[[Any, Sequence[Any], Mapping[str, Any]], Any]:
+    """Return how a model of this kind is called; raise InvalidInput for one that cannot be."""
+    if pathattr_keras.is_keras(model):
+        return pathattr_keras.call
+    signature = _signature(model)
+    if signature is None and callable(model):
+        return lambda model, args, kwargs: model(*args, **kwargs)
+    if signature is None:
+        there = ", ".join(map(repr, getattr(model, "signatures", ()))) or "none"
+        raise InvalidInput(
+            f"this {type(model).__name__} cannot be called, and has no signature {SIGNATURE!r} (it has {there}): pass "
+            "one of its functions, such as lambda x: model.signatures['name'](x=x)['logits']"
+        )
+    names = _names(signature)
+    given = {*call.kwargs, *([call.name] if call.name else [])}
+    free = [name for name in names if name not in given]
+    if given - set(names) or len(free) != len(call.args) + (call.name is None):
+        raise InvalidInput(
+            f"the SavedModel's signature takes the inputs {', '.join(names)}: say with input_name which one to "
+            "explain, and pass the others in kwargs"
+        )
+    return _by_signature
+
+
+def _by_signature(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    signature = _signature(model)
+    free = [name for name in _names(signature) if name not in kwargs]
+    return signature(**dict(zip(free, args, strict=True)), **kwargs)
+
+
+def _signature(model: Any) -> Any:
+    """Return the signature that a SavedModel is called through, or a model is: it takes all of its inputs by name."""
+    if callable(model):
+        by_name = isinstance(model, _Concrete) and not model.structured_input_signature[0]
+        return model if by_name else None
+    return getattr(model, "signatures", {}).get(SIGNATURE)
+
+
+def _names(signature: Any) -> list[str]:
+    return list(signature.structured_input_signature[1])
+
+
+def _functions(model: Any) -> list[Any]:
+    """Return the concrete functions that a SavedModel is called through, or a model is itself."""
+    if isinstance(model, _Concrete):
+        return [model]
+    if callable(model):
+        return list(getattr(getattr(model, "__call__", None), "concrete_functions", ()))  # noqa: B004 - its attribute
+    signature = _signature(model)
+    return [] if signature is None else [signature]
+
+
+def _variables(model: Any) -> list[Any]:
+    """Return the variables of a model, as far as they can be seen from outside."""
+    if pathattr_keras.is_keras(model):
+        return [variable.value for variable in model.variables]
+    found = [v for v in getattr(model, "variables", None) or () if isinstance(v, tf.Variable)]
+    return found or [variable for function in _functions(model) for variable in function.variables]
+
+
+def first_spec(model: Any) -> Any:
+    """Return the first floating-point tensor that a function of fixed types takes; None for any other model."""
+    for function in _functions(model):
+        for spec in tf.nest.flatten(function.structured_input_signature):
+            if isinstance(spec, tf.TensorSpec) and spec.dtype.is_floating:
+                return spec
+    return None
+
+
+def _device_name(device: str) -> str:
+    """Return "cpu" or "gpu:0" for TensorFlow's full name of a device."""
+    kind, _, number = device.lower().rpartition("device:")[2].partition(":")
+    return kind if kind == "cpu" else f"{kind}:{number}"
