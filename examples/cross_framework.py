@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 import pathattr as pa
-from pathattr.backend import backend_for
 from pathattr.images import prepare, read_picture
+from pathattr.registry import backend_for
 from pathattr.specs import load_model
 
 

@@ -3,7 +3,6 @@
 from importlib.metadata import version as _version
 
 from pathattr.attribution import Attribution, Components
-from pathattr.backend import GradientCallback, NumpyModel
 from pathattr.baselines import (
     Baseline,
     Black,
@@ -20,6 +19,7 @@ from pathattr.errors import InvalidInput, MissingExtra, ModelError, PathattrErro
 from pathattr.explainer import PathExplainer
 from pathattr.families import DCT, SVD, Laplacian, Linear, PathFamily, Wavelet
 from pathattr.images import ImageModel
+from pathattr.numpy_backend import GradientCallback, NumpyModel
 from pathattr.orderings import ApproximationThenFinest, Energy, Frequency, Ordering, Rank, Scale, Shuffled
 from pathattr.preprocessing import Preprocessing
 from pathattr.schedules import CosineRamp, LinearRamp, Schedule, SigmoidRamp, StepRamp

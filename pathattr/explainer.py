@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.attribution import Attribution, Components
-from pathattr.backend import Backend, Call, wrapped
+from pathattr.backend import Backend, Call
 from pathattr.baselines import Baseline, Context, Samples, baseline_from
 from pathattr.checks import check_finite, numbers, whole
 from pathattr.engine import Engine, Integral, Path, Progress
@@ -24,6 +24,7 @@ from pathattr.naming import named, one_of
 from pathattr.orderings import ORDERINGS, Energy, Ordering
 from pathattr.preprocessing import Preprocessing
 from pathattr.quadrature import RULES, uniform_edges
+from pathattr.registry import wrapped
 from pathattr.schedules import SCHEDULES, LinearRamp, Schedule
 from pathattr.targets import (
     Link,

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pathattr import scenes
-from pathattr.backend import load_backend
 from pathattr.errors import InvalidInput, MissingExtra, PathattrError
 from pathattr.images import ImageModel
+from pathattr.registry import load_backend
 
 
 def load_model(spec: str, *, backend: str | None = None) -> ImageModel:

@@ -19,8 +19,10 @@ from pathattr import (
     PathExplainer,
     Samples,
 )
-from pathattr.backend import Call, NumpyBackend, backend_for, backends, first_output, load_backend
+from pathattr.backend import Call, first_output
 from pathattr.families import FAMILIES
+from pathattr.numpy_backend import NumpyBackend
+from pathattr.registry import backend_for, backends, load_backend
 from pathattr.targets import LINKS, Objective
 from reference import SmoothModel
 
@@ -463,7 +465,7 @@ def test_the_logits_of_what_a_backend_knows_to_be_probabilities_cannot_be_had():
 def points(monkeypatch, name, value="pathattr_nosuch:Backend"):
     """Let one backend be published besides NumPy's."""
     published = [EntryPoint(name=name, value=value, group="pathattr.backends")]
-    monkeypatch.setattr("pathattr.backend.entry_points", lambda group: [p for p in published if p.group == group])
+    monkeypatch.setattr("pathattr.registry.entry_points", lambda group: [p for p in published if p.group == group])
 
 
 def test_a_backend_without_its_framework_names_the_extra(monkeypatch):
@@ -477,7 +479,7 @@ def test_a_backend_without_its_framework_names_the_extra(monkeypatch):
 
 
 def test_an_entry_point_that_is_no_backend_is_refused(monkeypatch):
-    points(monkeypatch, "odd", "pathattr.backend:NumpyModel")
+    points(monkeypatch, "odd", "pathattr.numpy_backend:NumpyModel")
     with pytest.raises(InvalidInput, match=r"'odd' of pathattr.backends gives .*NumpyModel.*, not a Backend"):
         load_backend("odd")
 

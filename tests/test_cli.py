@@ -216,16 +216,16 @@ def test_compare_writes_one_grid(picture, tmp_path, capsys):
 
 
 def test_backends_tells_what_is_installed_and_what_to_install(capsys, monkeypatch):
-    from pathattr import backend
+    from pathattr import registry
 
-    real = backend.backends()
+    real = registry.backends()
 
     class Absent:
         def load(self):
             raise ImportError("No module named 'absent'")
 
-    monkeypatch.setattr(backend, "backends", lambda: real | {"absent": Absent()})
-    monkeypatch.setattr("pathattr.cli.app.known_backends", backend.backends)
+    monkeypatch.setattr(registry, "backends", lambda: real | {"absent": Absent()})
+    monkeypatch.setattr("pathattr.cli.app.known_backends", registry.backends)
     assert run("backends") == 0
     shown = capsys.readouterr().out
     assert "numpy" in shown

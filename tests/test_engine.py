@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pathattr import DCT, SVD, CosineRamp, Linear, LinearRamp, NumpyModel, PathExplainer, Rank, Samples, StepRamp
-from pathattr.backend import NumpyBackend
 from pathattr.families import FAMILIES
+from pathattr.numpy_backend import NumpyBackend
 from pathattr.quadrature import RULES
 
 SHAPE = (2, 4, 4)

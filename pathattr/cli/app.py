@@ -14,8 +14,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pathattr.backend import backends as known_backends
-from pathattr.backend import load_backend
 from pathattr.cli import options as opt
 from pathattr.cli.work import (
     Subject,
@@ -29,6 +27,8 @@ from pathattr.cli.work import (
 )
 from pathattr.errors import InvalidInput, PathattrError
 from pathattr.families import FAMILIES
+from pathattr.registry import backends as known_backends
+from pathattr.registry import load_backend
 from pathattr.specs import load_model
 
 app = typer.Typer(

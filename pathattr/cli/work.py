@@ -18,7 +18,7 @@ from rich.table import Table
 
 from pathattr import rendering, scenes
 from pathattr.attribution import Attribution
-from pathattr.backend import Call, backend_for, wrapped
+from pathattr.backend import Call
 from pathattr.cli.options import Settings, target_from
 from pathattr.engine import Progress
 from pathattr.errors import InvalidInput
@@ -26,6 +26,7 @@ from pathattr.explainer import PathExplainer
 from pathattr.files import write_atomically, write_json
 from pathattr.images import ImageModel, prepare, read_picture
 from pathattr.layout import Array
+from pathattr.registry import backend_for, wrapped
 
 FILM = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # positions of a filmstrip: the early part of a path differs most
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pathattr.backend import LINK_FUNCTIONS, Backend, Call, NumpyBackend
+from pathattr.backend import Backend, Call
 from pathattr.errors import InvalidInput
 from pathattr.explainer import PathExplainer
 from pathattr.families import FAMILIES
+from pathattr.numpy_backend import LINK_FUNCTIONS, NumpyBackend
 from pathattr.targets import LINKS, Contrast, Objective
 from pathattr.testing.models import TanhNetwork
 

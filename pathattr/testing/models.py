@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pathattr.backend import NumpyModel
 from pathattr.layout import Array
+from pathattr.numpy_backend import NumpyModel
 
 
 @dataclass(frozen=True)

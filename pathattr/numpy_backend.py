@@ -1,0 +1,261 @@
+"""The reference backend: plain NumPy, and models whose gradient the user brings along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pathattr.backend import NO_OPTIONS, Backend, Call, type_name
+from pathattr.errors import InvalidInput, ModelError
+from pathattr.targets import Objective
+
+
+@dataclass(frozen=True)
+class NumpyModel:
+    """A model as two functions on NumPy arrays, so that anything at all can be explained.
+
+    `value(points)` returns outputs (points, classes) or (points,); `vjp(points, cotangent)` the gradient of
+    Σ cotangent·outputs, of the points' shape; `cotangent` has the shape of the outputs.
+    """
+
+    value: Callable[[NDArray[Any]], NDArray[Any]]
+    vjp: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class GradientCallback:
+    """A model of which only gradients can be had: remote, compiled, or written for another tool.
+
+    `gradient(points, target)` returns ∂(score of class `target`)/∂points, of the points' shape; it is called once
+    per class and block. `value(points, target)`, if there is one, returns that score, (points,). Without it the
+    result has no scores and no completeness gap: they are NaN.
+    """
+
+    gradient: Callable[[NDArray[Any], int], NDArray[Any]]
+    value: Callable[[NDArray[Any], int], NDArray[Any]] | None = None
+
+
+class NumpyBackend(Backend):
+    """The reference: plain NumPy, in the inputs' own precision.
+
+    Models are NumpyModel, GradientCallback, or a pair (value, gradient) of functions of the points: a score
+    (points,) and its gradient.
+
+    Every product is one matrix product per node, image and channel, so its bits do not depend on what else
+    is in the block.
+    """
+
+    name = "numpy"
+    channel_axis = 1
+
+    @classmethod
+    def recognises_model(cls, model: Any) -> bool:
+        pair = isinstance(model, tuple) and len(model) == 2 and all(callable(part) for part in model)
+        return pair or isinstance(model, NumpyModel | GradientCallback)
+
+    @classmethod
+    def recognises_array(cls, array: Any) -> bool:
+        return isinstance(array, np.ndarray)
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        return ["cpu"]
+
+    def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:
+        if not self.recognises_model(model):
+            raise InvalidInput(
+                f"NumPy inputs need a model that can be differentiated; got {type(model).__name__}. Pass a module, say "
+                "backend='torch' (or tensorflow, jax) for a function of that framework, or pass "
+                "NumpyModel(value, vjp) with your own gradient"
+            )
+        if not isinstance(inputs, np.ndarray):
+            raise InvalidInput(f"a NumPy model takes NumPy arrays; got {type_name(inputs)}")
+        if call.name is not None:
+            raise InvalidInput("a NumPy model takes its points first: input_name is for frameworks' models")
+        self._callback = model if isinstance(model, GradientCallback) else None
+        if self._callback is not None and (call.args or call.kwargs):
+            raise InvalidInput("a GradientCallback takes points and a class only: put further inputs into the callback")
+        if self._callback is not None:
+            self.has_outputs, self.has_values = False, self._callback.value is not None
+        self._model = _from_pair(*model) if isinstance(model, tuple) else model
+        self._dtype, self._call = inputs.dtype, call
+        self._batch = inputs.shape[0] if inputs.ndim else 0
+
+    @property
+    def has_float64(self) -> bool:
+        return True
+
+    def asarray(self, array: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(array, dtype=self._dtype)
+
+    def wide(self, array: Any) -> NDArray[np.float64]:
+        return np.asarray(array, dtype=np.float64)
+
+    def narrow(self, array: Any) -> NDArray[Any]:
+        return self.asarray(array)
+
+    def to_numpy(self, array: Any) -> NDArray[Any]:
+        return np.asarray(array)
+
+    def restore(self, array: NDArray[np.float64], like: Any) -> NDArray[Any]:
+        return array.astype(like.dtype)
+
+    def einsum(self, equation: str, left: Any, right: Any) -> NDArray[Any]:
+        """Return the product, one matrix product per index of the labels `b`, `n` and those on both sides."""
+        inputs, output = equation.split("->")
+        a, b = inputs.split(",")
+        batch = [label for label in output if label in "bn" or (label in a and label in b)]
+        summed = [label for label in a if label in b and label not in output]
+        rows = [label for label in a if label not in batch and label not in summed]
+        columns = [label for label in b if label not in batch and label not in summed]
+        size = dict(zip(a, left.shape, strict=True)) | dict(zip(b, right.shape, strict=True))
+
+        def arranged(x: Any, labels: str, first: list[str], second: list[str]) -> NDArray[Any]:
+            x = x.transpose([labels.index(label) for label in batch + first + second if label in labels])
+            outer = [size[label] if label in labels else 1 for label in batch]
+            return np.reshape(x, [*outer, *(int(np.prod([size[q] for q in group])) for group in (first, second))])
+
+        if summed:
+            product = np.matmul(arranged(left, a, rows, summed), arranged(right, b, summed, columns))
+        else:
+            product = arranged(left, a, rows, []) * arranged(right, b, [], columns)
+        product = product.reshape([size[label] for label in batch + rows + columns])
+        return product.transpose([(batch + rows + columns).index(label) for label in output])
+
+    def clip(self, x: Any, low: float, high: float) -> NDArray[Any]:
+        return np.clip(x, low, high)
+
+    def cos(self, x: Any) -> NDArray[Any]:
+        return np.cos(x)
+
+    def exp(self, x: Any) -> NDArray[Any]:
+        return np.exp(x)
+
+    def where(self, condition: Any, x: Any, y: Any) -> NDArray[Any]:
+        return np.where(condition, x, y)
+
+    def reshape(self, x: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+        return np.reshape(x, shape)
+
+    def concat(self, arrays: Sequence[Any], axis: int) -> NDArray[Any]:
+        return np.concatenate(arrays, axis)
+
+    def take(self, x: Any, rows: NDArray[np.intp]) -> NDArray[Any]:
+        return np.asarray(x)[rows]
+
+    def finite(self, x: Any) -> NDArray[np.bool_]:
+        return np.isfinite(x).reshape(len(x), -1).all(axis=1)
+
+    def link(self, name: str, outputs: Any, axis: int) -> NDArray[Any]:
+        return LINK_FUNCTIONS[name](outputs, axis)
+
+    def select(self, outputs: Any, index: Any) -> NDArray[Any]:
+        return np.asarray(outputs[(np.arange(len(outputs)), *np.moveaxis(index, 1, 0))])
+
+    def outputs(self, points: Any, rows: NDArray[np.intp]) -> NDArray[Any]:
+        args, kwargs = self._bind(points, rows)
+        outputs = np.asarray(self._model.value(*args, **kwargs))
+        if outputs.shape[:1] != points.shape[:1] or 0 in outputs.shape:
+            raise ModelError(
+                f"the model returned shape {outputs.shape} for {len(points)} points: expected one row for each"
+            )
+        return outputs
+
+    def gradient(
+        self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return scores and gradients: the model's `vjp` at the score's derivative by the outputs."""
+        if self._callback is not None:
+            return self.scores(points, objective, targets, rows), self._by_class(
+                self._callback.gradient, points, targets
+            )
+        outputs = self.outputs(points, rows)
+        args, kwargs = self._bind(points, rows)
+        cotangent = objective.cotangent(self, outputs, targets)
+        gradients = np.asarray(self._model.vjp(args[0], cotangent, *args[1:], **kwargs))
+        if gradients.shape != points.shape:
+            raise ModelError(f"vjp returned shape {gradients.shape}; expected the shape of the points, {points.shape}")
+        return objective.score(self, outputs, targets), gradients
+
+    def scores(self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]) -> Any:
+        if self._callback is None:
+            return super().scores(points, objective, targets, rows)
+        if self._callback.value is None:
+            return np.full(len(points), np.nan)
+        return self._by_class(self._callback.value, points, targets)
+
+    def _by_class(
+        self, function: Callable[[NDArray[Any], int], NDArray[Any]], points: NDArray[Any], targets: NDArray[np.intp]
+    ) -> NDArray[Any]:
+        """Return what a callback gives for points of several classes: one call per class, the second's subtracted."""
+        total: Any = 0.0
+        for place, sign in zip(range(targets.shape[1]), (1.0, -1.0), strict=False):
+            classes = targets[:, place, 0]
+            for target in np.unique(classes):
+                chosen = classes == target
+                found = np.asarray(function(points[chosen], int(target)))
+                expected = points[chosen].shape if function is self._callback.gradient else (int(chosen.sum()),)  # type: ignore[union-attr]  # called for callbacks only
+                if found.shape != expected:
+                    raise ModelError(f"the callback returned shape {found.shape}; expected {expected}")
+                part = np.zeros((len(points), *found.shape[1:]), found.dtype)
+                part[chosen] = sign * found
+                total = total + part
+        return np.asarray(total)
+
+    def _bind(self, points: Any, rows: NDArray[np.intp]) -> tuple[list[Any], dict[str, Any]]:
+        def repeat(value: Any) -> Any:
+            batched = isinstance(value, np.ndarray) and value.shape[:1] == (self._batch,)
+            return value[rows] if batched else value
+
+        return self._call.bind(points, repeat)
+
+
+def _from_pair(value: Callable[[Any], Any], gradient: Callable[[Any], Any]) -> NumpyModel:
+    """Return a score and its gradient as a model with one output."""
+
+    def one_score(points: NDArray[Any]) -> NDArray[Any]:
+        score = np.asarray(value(points))
+        if score.shape not in ((len(points),), (len(points), 1)):
+            raise ModelError(
+                f"the value of a pair (value, gradient) returned shape {score.shape} for {len(points)} points: "
+                f"expected one score for each, ({len(points)},). For several outputs pass NumpyModel(value, vjp)"
+            )
+        return score
+
+    def vjp(points: NDArray[Any], cotangent: NDArray[Any]) -> NDArray[Any]:
+        gradients = np.asarray(gradient(points))
+        if gradients.shape != points.shape:
+            raise ModelError(
+                f"the gradient returned shape {gradients.shape}; expected that of the points, {points.shape}"
+            )
+        return gradients * cotangent.reshape(-1, *(1,) * (points.ndim - 1))
+
+    return NumpyModel(one_score, vjp)
+
+
+def _log_softmax(x: NDArray[Any], axis: int) -> NDArray[Any]:
+    x = x - x.max(axis=axis, keepdims=True)
+    return np.asarray(x - np.log(np.exp(x).sum(axis=axis, keepdims=True)))
+
+
+def _log_sigmoid(x: NDArray[Any], axis: int) -> NDArray[Any]:
+    return np.asarray(np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))))
+
+
+def _log(x: NDArray[Any], axis: int) -> NDArray[Any]:
+    with np.errstate(divide="ignore", invalid="ignore"):  # the engine names the image and α of a non-finite score
+        return np.asarray(np.log(x))
+
+
+LINK_FUNCTIONS: dict[str, Callable[[NDArray[Any], int], NDArray[Any]]] = {
+    "identity": lambda x, axis: x,
+    "softmax": lambda x, axis: np.exp(_log_softmax(x, axis)),
+    "log_softmax": _log_softmax,
+    "sigmoid": lambda x, axis: np.exp(_log_sigmoid(x, axis)),
+    "log_sigmoid": _log_sigmoid,
+    "log": _log,
+}

@@ -1,0 +1,116 @@
+"""Which backend takes a model and its inputs, found by entry point; no framework is imported to find out."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from importlib.metadata import entry_points, metadata
+from itertools import chain
+from typing import Any
+
+from pathattr.backend import NO_OPTIONS, Backend, Call, type_name
+from pathattr.errors import InvalidInput, MissingExtra, PathattrError
+from pathattr.numpy_backend import NumpyBackend
+
+
+def backend_for(model: Any, inputs: Any, forced: str | type[Backend] | None = None) -> type[Backend]:
+    """Return the backend that recognises the model, or else the inputs; no framework is imported for it.
+
+    `forced` names one, or is one. Raises MissingExtra where the framework's adapter lacks something, InvalidInput
+    where nobody knows the model or where model and inputs belong to two frameworks.
+    """
+    of_model: type[Backend] | None = None
+    if isinstance(forced, str):
+        of_model = load_backend(forced)
+    elif isinstance(forced, type) and issubclass(forced, Backend):
+        of_model = forced
+    elif forced is not None:
+        raise InvalidInput(
+            f"backend must be a name ({', '.join(sorted(backends()))}) or a Backend class; got {forced!r}"
+        )
+    if of_model is None:
+        # A pair of callables may also be a function with its parameters: whoever knows those is asked first.
+        known = sorted(_candidates(), key=lambda b: b is NumpyBackend) if isinstance(model, tuple) else _candidates()
+        of_model = next((backend for backend in known if backend.recognises_model(model)), None)
+    own = [] if of_model is None else [of_model]
+    of_array = next((backend for backend in chain(_candidates(), own) if backend.recognises_array(inputs)), None)
+    if of_array is None:
+        raise InvalidInput(
+            f"inputs of type {type_name(inputs)} belong to no backend ({', '.join(sorted(backends()))}): "
+            "pass an array of your framework, batch axis first"
+        )
+    if of_model is not None and of_array not in (of_model, NumpyBackend):
+        raise InvalidInput(
+            f"a {of_model.name} model with inputs of type {type_name(inputs)}: pass inputs of {of_model.name} "
+            "or NumPy arrays"
+        )
+    if of_model is None and not callable(model):
+        raise InvalidInput(f"the model is a {type_name(model)}: pass a module or a callable of your framework")
+    return of_model or of_array
+
+
+def wrapped(
+    model: Any,
+    inputs: Any,
+    call: Call,
+    forced: str | type[Backend] | None = None,
+    options: Mapping[str, Any] = NO_OPTIONS,
+) -> Backend:
+    """Return the backend of a model and its inputs, wrapped around the model.
+
+    Raises InvalidInput for options that the backend does not have; the error lists those that it has.
+    """
+    backend = backend_for(model, inputs, forced)
+    unknown = [name for name in options if name not in backend.options]
+    if unknown:
+        there = ", ".join(sorted(backend.options)) or "none"
+        raise InvalidInput(f"the {backend.name} backend has no option {', '.join(unknown)}; it has {there}")
+    return backend(model, inputs, call, {**backend.options, **options})
+
+
+def backends() -> dict[str, Any]:
+    """Return the entry points of all backends by framework, installed or not; "numpy" is built in."""
+    return {"numpy": None} | _scanned(entry_points, tuple(sys.path))
+
+
+@lru_cache(maxsize=8)
+def _scanned(scan: Callable[..., Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """Return the entry points that a scan of the path finds; it takes 7 ms, too long for every explanation."""
+    return {point.name: point for point in scan(group="pathattr.backends")}
+
+
+def _candidates() -> Iterator[type[Backend]]:
+    """Yield NumPy's backend and those whose framework has been imported: no other can own a model or an array.
+
+    An adapter that cannot be loaded is left out, with a warning: it must not keep others from working.
+    """
+    yield NumpyBackend
+    for name in backends():
+        if name != "numpy" and sys.modules.get(name) is not None:
+            try:
+                yield load_backend(name)
+            except PathattrError as error:
+                warnings.warn(f"the {name} backend is left out: {error}", stacklevel=2)
+
+
+def load_backend(name: str) -> type[Backend]:
+    """Return one backend by the name of its framework, importing the framework.
+
+    Raises InvalidInput for an unknown name and MissingExtra where the framework is not installed.
+    """
+    if name == "numpy":
+        return NumpyBackend
+    known = backends()
+    if name not in known:
+        raise InvalidInput(f"unknown backend {name!r}; the names are {', '.join(sorted(known))}")
+    try:
+        loaded = known[name].load()
+    except ImportError as error:
+        ours = name in (metadata("pathattr").get_all("Provides-Extra") or [])
+        install = f"'pathattr[{name}]'" if ours else name
+        raise MissingExtra(f"the {name} backend cannot be loaded ({error}): pip install {install}") from error
+    if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
+        raise InvalidInput(f"the entry point {name!r} of pathattr.backends gives {loaded!r}, not a Backend class")
+    return loaded
