@@ -55,6 +55,15 @@ class Integral:
     evaluations: int
 
 
+def fitted(batch_size: int, nodes: int, paths: int) -> int:
+    """Return the number of points in a block, at most `batch_size`, that splits so many nodes a path most evenly.
+
+    Where shapes must not change every block is filled up to this: the less it exceeds, the less is wasted.
+    """
+    images = min(max(1, batch_size // nodes), paths)
+    return images * -(-nodes // -(-nodes * images // batch_size))
+
+
 @dataclass(frozen=True)
 class Engine:
     """Integrates paths on a backend; `capacity` is the number of points that the model sees at once."""

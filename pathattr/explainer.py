@@ -16,7 +16,7 @@ from pathattr.attribution import Attribution, Components
 from pathattr.backend import Backend, Call
 from pathattr.baselines import Baseline, Context, Samples, baseline_from
 from pathattr.checks import check_finite, numbers, whole
-from pathattr.engine import Engine, Integral, Path, Progress
+from pathattr.engine import Engine, Integral, Path, Progress, fitted
 from pathattr.errors import InvalidInput, MissingExtra, ModelError
 from pathattr.families import FAMILIES, SVD, PathFamily
 from pathattr.layout import Array, Layout
@@ -182,7 +182,8 @@ class PathExplainer:
         starts = self._starts(backend, host, layout)
         references = starts.shape[1]
         rule, nodes = RULES[self.rule], self.steps + RULES[self.rule].padding
-        engine = Engine(backend, layout, self.schedule, rule, self.batch_size, self.components)
+        capacity = fitted(self.batch_size, nodes, batch * references)
+        engine = Engine(backend, layout, self.schedule, rule, capacity, self.components)
 
         rows = np.repeat(np.arange(batch), references)
         if backend.has_outputs:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pathattr import DCT, SVD, CosineRamp, Linear, LinearRamp, NumpyModel, PathExplainer, Rank, Samples, StepRamp
+from pathattr.engine import fitted
 from pathattr.families import FAMILIES
 from pathattr.numpy_backend import NumpyBackend
 from pathattr.quadrature import RULES
@@ -151,8 +152,17 @@ def test_static_shapes_give_the_same_bits_from_calls_of_one_size(options, batch_
     static = fresh(Static)
     found = explained(static, x, steps=11, batch_size=batch_size, **options)
     assert_same_bits(found, explained(NumpyBackend, x, steps=11, batch_size=batch_size, **options))
-    assert set(static.sizes) == set(static.forward) == {batch_size}
+    (size,) = set(static.sizes + static.forward)
+    assert size <= batch_size
     assert found.evaluations[1] == 0 or "baseline" in options
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "nodes", "paths", "size"),
+    [(32, 20, 4, 20), (32, 200, 1, 29), (32, 10, 2, 20), (32, 10, 9, 30), (1, 7, 3, 1), (5, 6, 1, 3)],
+)
+def test_the_size_of_blocks_splits_the_nodes_evenly(batch_size, nodes, paths, size):
+    assert fitted(batch_size, nodes, paths) == size
 
 
 def test_blocks_are_as_large_as_the_capacity_allows():
