@@ -139,9 +139,7 @@ class PathExplainer:
         Raises InvalidInput for inputs, baselines or targets that do not fit, and ModelError where the model is in
         training mode, not differentiable, or not finite along the path (naming image and α).
         """
-        backend = self._backend(inputs, Call(tuple(args), dict(kwargs or {}), input_name))
-        host = _checked(backend, inputs)
-        layout = Layout.of(host.shape, self.channel_axis, backend.channel_axis)
+        backend, host, layout = self.prepared(inputs, Call(tuple(args), dict(kwargs or {}), input_name))
         with backend.running(), _reporting(self.progress) as progress:
             return self._attribute(backend, inputs, host, layout, target, progress)
 
@@ -150,14 +148,11 @@ class PathExplainer:
 
         With reference samples it is the path from the first. Raises as a call does; the model is not run.
         """
-        backend = self._backend(inputs, Call())
-        host = _checked(backend, inputs)
-        layout = Layout.of(host.shape, self.channel_axis, backend.channel_axis)
+        backend, host, layout = self.prepared(inputs, Call())
         position = numbers("alpha must be a list of positions between 0 and 1", alpha)
         if position.ndim != 1 or not ((position >= 0) & (position <= 1)).all():
             raise InvalidInput(f"alpha must be a list of positions between 0 and 1; got {alpha!r}")
-        with backend.running():
-            starts = self._starts(backend, host, layout)[:, 0]
+        starts = self.starts(backend, host, layout)[:, 0]
         nothing = np.empty((1, 0), np.intp)  # no target is needed for points
         paths = [
             self._path(start, end, layout, nothing, row)
@@ -166,8 +161,16 @@ class PathExplainer:
         points = [self._point(path, layout, a) for path in paths for a in position]
         return np.reshape(points, (len(host), len(position), *host.shape[1:]))
 
-    def _backend(self, inputs: Any, call: Call) -> Backend:
-        return wrapped(self.model, inputs, call, self.backend, self.backend_options)
+    def but(self, **changes: Any) -> PathExplainer:
+        """Return this explainer with some settings changed, named as the constructor's; `model` among them."""
+        kept = {name: getattr(self, name) for name in _SETTINGS}
+        return PathExplainer(changes.pop("model", self.model), **(kept | changes))
+
+    def prepared(self, inputs: Any, call: Call) -> tuple[Backend, Array, Layout]:
+        """Return the backend around the model, the inputs on the host and their layout; raises as a call does."""
+        backend = wrapped(self.model, inputs, call, self.backend, self.backend_options)
+        host = _checked(backend, inputs)
+        return backend, host, Layout.of(host.shape, self.channel_axis, backend.channel_axis)
 
     def _point(self, path: Path, layout: Layout, alpha: np.float64) -> Array:
         if alpha == 1:
@@ -179,7 +182,7 @@ class PathExplainer:
         self, backend: Backend, inputs: Any, host: Array, layout: Layout, target: Any, progress: Progress
     ) -> Attribution:
         batch = len(host)
-        starts = self._starts(backend, host, layout)
+        starts = self.starts(backend, host, layout)
         references = starts.shape[1]
         rule, nodes = RULES[self.rule], self.steps + RULES[self.rule].padding
         capacity = fitted(self.batch_size, nodes, batch * references)
@@ -228,7 +231,7 @@ class PathExplainer:
             channel_axis=layout.channel_axis,
         )
 
-    def _starts(self, backend: Backend, host: Array, layout: Layout) -> Array:
+    def starts(self, backend: Backend, host: Array, layout: Layout) -> Array:
         """Return the baselines (batch, references, *example), as the model's dtype can hold them."""
         if isinstance(self.baseline, Baseline):
             made = []
@@ -296,6 +299,12 @@ class PathExplainer:
             "seed": self.seed,
             "complete": not (self.schedule.jumping and self.schedule.jumps == "published"),
         }
+
+
+_SETTINGS = (
+    "family", "ordering", "schedule", "steps", "rule", "baseline", "output", "link", "preprocessing", "channel_axis",
+    "class_axis", "batch_size", "components", "progress", "seed", "backend", "backend_options",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

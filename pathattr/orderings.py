@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,8 @@ class Ordering(ABC):
     """
 
     scope: Literal["channel", "joint"] = "channel"
+    symmetric: ClassVar[bool] = True
+    """False where components that differ in nothing but their place may get different strengths."""
 
     def __post_init__(self) -> None:
         one_of("scope", self.scope, ("channel", "joint"))
@@ -111,6 +113,8 @@ class ApproximationThenFinest(Ordering):
     Equally spaced over the list of bands, each with a strength of its own. It is not coarse to fine.
     """
 
+    symmetric = False
+
     def spectra(self, facts: Facts, rng: np.random.Generator) -> Array:
         scale = _known(facts.scale, "scale", "Wavelet() and Laplacian()")
         return _spaced(np.argsort(np.where(scale == 0, -np.inf, -scale), axis=1, kind="stable"))
@@ -123,6 +127,8 @@ class Shuffled(Ordering):
     Keeps the spacing and destroys the order. The draw depends on the explainer's seed and the number of
     components alone.
     """
+
+    symmetric = False
 
     of: Ordering | None = None
 

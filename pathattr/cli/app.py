@@ -1,4 +1,4 @@
-"""The commands: demo, explain, compare, backends."""
+"""The commands: demo, explain, compare, verify, backends."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from pathattr.cli import options as opt
+from pathattr.cli.verifying import table, verify_pictures, write_report
 from pathattr.cli.work import (
     Subject,
     compare_one,
@@ -179,6 +180,50 @@ def compare(
 
 
 @app.command()
+def verify(
+    model: opt.ModelOption,
+    pictures: Annotated[
+        list[Path] | None, typer.Option(help="A picture to verify at; repeat it for more. Default: generated scenes.")
+    ] = None,
+    family: FAMILY_OPTION = "svd",
+    ordering: opt.OrderingOption = None,
+    overlap: opt.OverlapOption = 0.4,
+    schedule: opt.ScheduleOption = "linear",
+    steps: opt.StepsOption = 50,
+    rule: opt.RuleOption = "midpoint",
+    baseline: opt.BaselineOption = None,
+    target: opt.TargetOption = None,
+    contrast: opt.ContrastOption = None,
+    output: opt.OutputOption = None,
+    device: opt.DeviceOption = None,
+    backend: opt.BackendOption = None,
+    batch_size: opt.BatchOption = 32,
+    seed: opt.SeedOption = 0,
+    size: opt.SizeOption = None,
+    out: opt.OutOption = Path("pathattr-out"),
+) -> None:
+    """Check the axioms on a model: what the path promises is judged, the rest shown. Status 1 if a promise fails."""
+    settings = opt.Settings(ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend)
+    folder = open_folder(out)
+    subject = Subject(load_model(model, backend=backend), model, device, size, backend)
+    with _progress() as bar:
+        task = bar.add_task("verifying", total=None)
+        watch = partial(_checking, bar, task)
+        report = verify_pictures(subject, pictures or [], family, settings, (target, contrast), watch)
+    path = folder / "verify.json"
+    write_report(report, subject, pictures or [], path)
+    if report.rows:
+        _console().print(table(report))
+    for diagnosis in report.diagnoses:
+        typer.echo(str(diagnosis))
+    typer.echo(f"wrote {path}")
+    if not report.passed:
+        failed = [row.axiom for row in report.rows if row.verdict == "FAILS"]
+        wrong = [diagnosis.name for diagnosis in report.diagnoses]
+        raise InvalidInput(f"{model} does not pass: {', '.join(wrong + failed)}")
+
+
+@app.command()
 def backends() -> None:
     """Tell which frameworks are installed, and which devices they see."""
     table = Table("backend", "installed", "devices")
@@ -194,6 +239,10 @@ def backends() -> None:
 
 def _report(bar: Progress, task: TaskID, before: int, steps: int, done: int, total: int) -> None:
     bar.update(task, completed=before + steps * done / total)
+
+
+def _checking(bar: Progress, task: TaskID, axiom: str, done: int, total: int) -> None:
+    bar.update(task, description=axiom, completed=done, total=total)
 
 
 def _console() -> Console:

@@ -121,7 +121,7 @@ def explain_picture(
         "seconds": round(time.perf_counter() - began, 3),
         "device": subject.device or "as the model",
         "settings": attribution.settings,
-        "versions": {"python": platform.python_version(), **_versions(attribution.settings["backend"])},
+        "versions": versions(attribution.settings["backend"]),
     }
     return Outcome(record, attribution, explainer, shown, inputs)
 
@@ -255,5 +255,7 @@ def module_version(name: str) -> str:
     return str(getattr(sys.modules.get(name), "__version__", "unknown"))
 
 
-def _versions(backend: str) -> dict[str, str]:
-    return {"pathattr": version("pathattr")} | {name: module_version(name) for name in ("numpy", "scipy", backend)}
+def versions(backend: str) -> dict[str, str]:
+    """Return the versions that a result was made with."""
+    ours = {"python": platform.python_version(), "pathattr": version("pathattr")}
+    return ours | {name: module_version(name) for name in ("numpy", "scipy", backend)}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pathattr.families.base import Decomposition, Factor, PathFamily, Term
+from pathattr.families.base import PROMISES, Decomposition, Factor, PathFamily, Term
 from pathattr.families.dct import DCT
 from pathattr.families.laplacian import Laplacian
 from pathattr.families.linear import Linear
@@ -22,6 +22,7 @@ FAMILIES: dict[str, Callable[[], PathFamily]] = {
 __all__ = [
     "DCT",
     "FAMILIES",
+    "PROMISES",
     "SVD",
     "Decomposition",
     "Factor",

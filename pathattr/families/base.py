@@ -123,6 +123,21 @@ class Decomposition:
         return self.split(ordering.strengths(self.facts, rng))
 
 
+PROMISES = {
+    "sensitivity": "a feature that alone differs and moves the score gets something",
+    "symmetry": "features that the model treats alike and that are equal get the same",
+    "unchanged features": "a feature equal in input and baseline gets nothing",
+    "feature scale": "one factor per feature changes nothing",
+    "channel scale": "one factor per channel changes nothing",
+    "channels": "attributions move with channels that change places",
+    "flips": "attributions move with flips of the spatial axes",
+    "transposition": "attributions move with a transposition, and with rotations where flips hold too",
+    "permutations": "attributions move with permutations of rows and of columns (SIG paper, Prop. 3.1)",
+    "distance": "‖x − γ(α)‖ never rises",
+}
+"""What some families promise and others do not, by name; see `PathFamily.promises`."""
+
+
 class PathFamily(ABC):
     """How a difference splits into components.
 
@@ -132,6 +147,14 @@ class PathFamily(ABC):
 
     ordered: ClassVar[bool] = True
     """False for a family of one component: it has no order, and schedules take it with overlap 1."""
+
+    def promises(self, shape: tuple[int, ...]) -> frozenset[str]:
+        """Return which axioms beyond those of every path hold for differences of this shape, by their names.
+
+        Names of `PROMISES`, such as "flips" or "distance", given an ordering that is `symmetric` and
+        a continuous schedule. `pathattr verify` and `family_suite` hold a family to what it promises.
+        """
+        return frozenset()
 
     @abstractmethod
     def decompose(self, difference: Array) -> Decomposition:

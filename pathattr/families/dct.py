@@ -39,6 +39,10 @@ class DCT(PathFamily):
         )
         return Decomposition(difference.shape, (term,))
 
+    def promises(self, shape: tuple[int, ...]) -> frozenset[str]:
+        """Return the promises of cosines: a flip only changes their signs."""
+        return frozenset({"channels", "channel scale", "flips", "transposition", "distance"})
+
     @property
     def default_ordering(self) -> Ordering:
         """Low frequencies first."""

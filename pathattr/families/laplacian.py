@@ -9,7 +9,7 @@ import numpy as np
 
 from pathattr.checks import whole
 from pathattr.families.base import Decomposition, PathFamily
-from pathattr.families.pyramid import along_spatial, stack_of_bands
+from pathattr.families.pyramid import along_spatial, halves_evenly, stack_of_bands
 from pathattr.layout import Array
 from pathattr.orderings import ApproximationThenFinest, Ordering, Scale
 
@@ -49,6 +49,11 @@ class Laplacian(PathFamily):
         # The residual of level j (1 finest) spans about the octave that ends at 2^(1-j) of the highest frequency.
         frequency = [0.0] + [2.0 ** -(count - 1 - k) for k in range(1, count)]
         return stack_of_bands(bands, range(count), frequency)
+
+    def promises(self, shape: tuple[int, ...]) -> frozenset[str]:
+        """Return the promises of the pyramid: an odd side loses its last pixel, so flips need even ones throughout."""
+        names = frozenset({"channels", "channel scale", "transposition"})
+        return names | {"flips"} if halves_evenly(shape[1:], self.levels) else names
 
     @property
     def default_ordering(self) -> Ordering:

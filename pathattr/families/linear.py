@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pathattr.families.base import Decomposition, Factor, PathFamily, Term, norms
+from pathattr.families.base import PROMISES, Decomposition, Factor, PathFamily, Term, norms
 from pathattr.layout import Array, spatial_labels
 from pathattr.orderings import Energy, Ordering
 
@@ -25,6 +25,10 @@ class Linear(PathFamily):
         labels = "c" + spatial_labels(difference.ndim - 1)
         energy = np.asarray(norms(difference, difference.ndim))
         return Decomposition(difference.shape, (Term("", (Factor(labels, difference),), energy),))
+
+    def promises(self, shape: tuple[int, ...]) -> frozenset[str]:
+        """Return every axiom: the straight line is the same in any basis."""
+        return frozenset(PROMISES)
 
     @property
     def default_ordering(self) -> Ordering:

@@ -35,3 +35,8 @@ def stack_of_bands(bands: Sequence[Array], scale: Sequence[int], frequency: Sequ
         scale=np.asarray(scale, dtype=np.float64),
     )
     return Decomposition(bands[0].shape, (term,))
+
+
+def halves_evenly(sides: Sequence[int], levels: int) -> bool:
+    """Return whether every side can be halved so often, or down to 1, without meeting an odd one."""
+    return all(side % 2**levels == 0 or side & (side - 1) == 0 for side in sides)

@@ -65,6 +65,11 @@ class SVD(PathFamily):
         factors = (Factor(u_labels, u), Factor(vt_labels, sigma[..., None] * vt))
         return Decomposition(difference.shape, (Term(groups + "k", factors, sigma, groups=len(groups)),))
 
+    def promises(self, shape: tuple[int, ...]) -> frozenset[str]:
+        """Return the promises of singular components: what permutes rows or columns permutes singular vectors."""
+        names = {"sensitivity", "channels", "flips", "permutations", "distance"}
+        return frozenset(names | {"transposition", "channel scale"} if self.channels == "separate" else names)
+
     @property
     def default_ordering(self) -> Ordering:
         """Energy: σ_k/σ_1."""

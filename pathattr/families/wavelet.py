@@ -14,7 +14,7 @@ import pywt
 from pathattr.checks import whole
 from pathattr.errors import InvalidInput
 from pathattr.families.base import Decomposition, Factor, PathFamily, Term, norms
-from pathattr.families.pyramid import along_spatial, stack_of_bands
+from pathattr.families.pyramid import along_spatial, halves_evenly, stack_of_bands
 from pathattr.layout import Array, spatial_labels, spectral_labels
 from pathattr.naming import one_of
 from pathattr.orderings import ApproximationThenFinest, Ordering, Scale
@@ -98,6 +98,17 @@ class Wavelet(PathFamily):
         for index, level in enumerate(reversed(details)):
             for band in level:
                 yield replace(band, scale=index + 1)
+
+    def promises(self, shape: tuple[int, ...]) -> frozenset[str]:
+        """Return the promises of wavelets: flips for Haar, distance for orthogonal ones, both on even sides only."""
+        names = {"channels", "channel scale", "transposition"}
+        even = self.mode == "periodization" and halves_evenly(shape[1:], self.levels)
+        if even and self.name in ("haar", "db1"):
+            names.add("flips")
+        # dmey is orthogonal by name, but its filters are tabulated approximately.
+        if even and pywt.Wavelet(self.name).orthogonal and self.name != "dmey":
+            names.add("distance")
+        return frozenset(names)
 
     @property
     def default_ordering(self) -> Ordering:

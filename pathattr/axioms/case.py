@@ -1,0 +1,231 @@
+"""The problem on which axioms are checked: an explainer, a batch of inputs and what is explained of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pathattr.attribution import Attribution
+from pathattr.axioms.residual import norm
+from pathattr.axioms.view import Change, Term, same, seen_through
+from pathattr.backend import Backend, Call
+from pathattr.baselines import Baseline, Samples
+from pathattr.explainer import PathExplainer
+from pathattr.families.base import Decomposition
+from pathattr.layout import Array
+from pathattr.registry import backend_for
+from pathattr.targets import Contrast
+
+DRAWS = 3
+"""How often rounding is imitated to see what it does to the attributions."""
+MARGIN = 5.0
+"""How much more than the largest imitation a residual may be: few draws do not find the worst."""
+
+
+class Case:
+    """An explainer's answer for a batch, and the same problem asked in other coordinates.
+
+    `inputs`, `target`, `args`, `kwargs` and `input_name` are what the explainer is called with. `nudge` moves inputs
+    and baselines together by noise of that share of the largest input: flat parts of a picture tie in max poolings,
+    where rounding alone chooses the gradient and attributions mean nothing to the last digit. What is expensive is
+    computed once and shared by the axioms. Raises what the explainer raises.
+    """
+
+    def __init__(
+        self,
+        explainer: PathExplainer,
+        inputs: Any,
+        target: Any = None,
+        *,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        input_name: str | None = None,
+        nudge: float = 0.0,
+    ) -> None:
+        self.explainer, self.inputs = explainer, inputs
+        self.call = Call(tuple(args), dict(kwargs or {}), input_name)
+        self._target = target
+        self.backend: type[Backend] = backend_for(explainer.model, inputs, explainer.backend)
+        self.adapter, self.host, self.layout = explainer.prepared(inputs, self.call)
+        if nudge:
+            starts = self.starts
+            noise = np.random.default_rng(explainer.seed).uniform(-1, 1, self.host.shape[1:])
+            noise *= nudge * np.abs(self.host).max()
+            given = Samples(starts[0] + noise) if starts.shape[1] > 1 else starts[:, 0] + noise
+            self.explainer = explainer.but(baseline=given)
+            self.inputs = self.adapter.restore(self.host + noise, inputs)
+            del self.starts  # of the inputs as they were
+            self.adapter, self.host, self.layout = self.explainer.prepared(self.inputs, self.call)
+
+    @cached_property
+    def attribution(self) -> Attribution:
+        """The answer of the user's own explainer, with components."""
+        return self.explainer.but(components=True)(self.inputs, self._target, **self._calling)
+
+    @cached_property
+    def attributions(self) -> Array:
+        """The attributions on the host, float64."""
+        return self.attribution.numpy().astype(np.float64)
+
+    @cached_property
+    def starts(self) -> Array:
+        """The baselines (batch, references, *example)."""
+        return self.explainer.starts(self.adapter, self.host, self.layout)
+
+    @cached_property
+    def decompositions(self) -> list[Decomposition]:
+        """The components of each example's difference from its (first) baseline."""
+        differences = self.host - self.starts[:, 0]
+        return [self.explainer.family.decompose(self.layout.canonical(d)) for d in differences]
+
+    @cached_property
+    def precision(self) -> float:
+        """The spacing of numbers near 1 in the model's precision."""
+        held = self.adapter.to_numpy(self.adapter.asarray(self.host[:1])).dtype
+        return float(np.finfo(held).eps)
+
+    @cached_property
+    def target(self) -> Any:
+        """What is explained, resolved, as a call takes it."""
+        found = self.attribution.target
+        if not self.adapter.has_outputs:
+            return self._target
+        if callable(self.explainer.output):
+            return None
+        if isinstance(self._target, Contrast):
+            return Contrast(_entries(found[:, 0]), _entries(found[:, 1]))
+        return _entries(found)
+
+    @property
+    def targets(self) -> NDArray[np.intp]:
+        """What is explained, (batch, 1 or 2, axes), as backends take it."""
+        found = self.attribution.target
+        found = found if isinstance(self._target, Contrast) else found[:, None]
+        return found[..., None] if found.ndim == 2 else found
+
+    @cached_property
+    def classes(self) -> int:
+        """How many classes a target chooses from; 0 where it is no single index."""
+        if not self.adapter.has_outputs or callable(self.explainer.output):
+            return 0
+        with self.adapter.running():
+            shape = self.adapter.to_numpy(self.adapter.outputs(self._native(self.host[:1]), np.zeros(1, np.intp))).shape
+        return int(shape[1]) if len(shape) == 2 else 0
+
+    @cached_property
+    def rounding(self) -> float:
+        """The relative change of attributions when every number that the model sees is rounded differently.
+
+        The largest of a few draws, over the batch: no residual below some multiple of it means anything for this
+        model in its precision. A network with kinks takes another gradient on their other side.
+        """
+        size = float(np.abs(np.concatenate([self.host, self.starts[:, 0]])).max())
+        rng = np.random.default_rng(self.explainer.seed)
+
+        def jolted(points: NDArray[Any]) -> NDArray[Any]:
+            return points + self.precision * size * rng.uniform(-1, 1, points.shape)
+
+        found = [self.moved(same, jolted, same) for _ in range(DRAWS)]
+        expected = norm(self.attributions)
+        return max(float(_ratio(norm(other - self.attributions), expected).max()) for other in found)
+
+    @property
+    def tolerance(self) -> float:
+        """What an axiom that holds exactly may miss by rounding."""
+        return MARGIN * self.rounding + 100 * self.precision
+
+    @property
+    def reason(self) -> str:
+        """Why that much."""
+        return f"{MARGIN:g} × what rounding does to this model ({self.rounding:.1e})"
+
+    def moved(self, there: Change, back: Change, pull: Change, **changes: Any) -> Array:
+        """Return the attributions of the problem moved by `there`, where the model sees points moved `back`."""
+        return self.through([Term(1.0, back, pull)], there, **changes)
+
+    def through(self, terms: Sequence[Term], there: Change = same, **changes: Any) -> Array:
+        """Return the attributions, (batch, *example), of a sum of views of the model at inputs moved by `there`."""
+        starts = self.starts
+        if starts.shape[1] > 1:
+            baseline: Any = Samples(there(starts[0]))
+        else:
+            baseline = changes.pop("baseline", there(starts[:, 0]))
+        axis = self.layout.channel_axis
+        settings = {
+            "backend": seen_through(self.backend, terms),
+            "baseline": baseline,
+            "channel_axis": None if axis is None else axis + 1,
+            "components": False,
+            "progress": False,
+            **changes,
+        }
+        moved = np.ascontiguousarray(there(self.host))
+        result = self.explainer.but(**settings)(self._typed(moved), self.target, **self._calling)
+        return result.numpy().astype(np.float64)
+
+    def with_settings(self, **changes: Any) -> Case:
+        """Return the same problem for an explainer with other settings."""
+        call = self.call
+        explainer = self.explainer.but(**changes)
+        return Case(explainer, self.inputs, self.target, args=call.args, kwargs=call.kwargs, input_name=call.name)
+
+    def answer(self, rows: Any = None, **changes: Any) -> Attribution:
+        """Return the explainer's answer with other settings, for some examples only if `rows` says so."""
+        explainer = self.explainer.but(**changes)
+        if rows is None:
+            return explainer(self.inputs, self.target, **self._calling)
+        given = explainer.baseline
+        if not isinstance(given, Baseline | Samples) and "baseline" not in changes:
+            explainer = explainer.but(baseline=self.starts[rows, 0])  # one per input
+        calling = {name: _of(value, rows, len(self.host)) for name, value in self._calling.items()}
+        return explainer(self._typed(self.host[rows]), _some(self.target, rows), **calling)
+
+    def explained(self, inputs: Array, **changes: Any) -> Attribution:
+        """Return the explainer's answer for other inputs, (batch, *example), with other settings."""
+        explainer = self.explainer.but(components=False, **changes)
+        return explainer(self._typed(inputs), self.target, **self._calling)
+
+    def outputs(self, points: Array, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """Return the model's outputs at points in one call, on the host."""
+        with self.adapter.running():
+            return self.adapter.to_numpy(self.adapter.outputs(self._native(points), rows))
+
+    def _native(self, points: Array) -> Any:
+        return self.adapter.asarray(points)
+
+    def _typed(self, host: Array) -> NDArray[Any]:
+        """Return host inputs in the precision that the user's inputs have."""
+        return host.astype(self.adapter.to_numpy(self.inputs).dtype)
+
+    @property
+    def _calling(self) -> dict[str, Any]:
+        return {"args": self.call.args, "kwargs": self.call.kwargs, "input_name": self.call.name}
+
+
+def _ratio(values: Array, scale: Array) -> Array:
+    return np.divide(values, scale, out=np.where(values == 0, 0.0, np.inf), where=scale > 0)
+
+
+def _entries(found: NDArray[np.intp]) -> list[Any]:
+    """Return resolved targets as a list, one index or tuple of indices per example."""
+    return [tuple(row) if isinstance(row, list) else row for row in found.tolist()]
+
+
+def _some(target: Any, rows: Any) -> Any:
+    if isinstance(target, Contrast):
+        return Contrast(_some(target.a, rows), _some(target.b, rows))
+    return [target[row] for row in rows] if isinstance(target, list) else target
+
+
+def _of(value: Any, rows: Any, batch: int) -> Any:
+    """Return the rows of what has one row per example, within a call's arguments."""
+    if isinstance(value, dict):
+        return {key: _of(part, rows, batch) for key, part in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_of(part, rows, batch) for part in value)
+    shape = getattr(value, "shape", None)
+    return value[np.asarray(rows)] if shape is not None and len(shape) and shape[0] == batch else value

@@ -1,0 +1,159 @@
+"""Models on which no axiom can hold, by the name of what is wrong with them."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pathattr.axioms.case import Case
+from pathattr.backend import Call
+from pathattr.errors import ModelError, PathattrError
+from pathattr.explainer import PathExplainer
+from pathattr.layout import Array
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is wrong with a model: its name, what was seen, and what to do (nothing where that says it already)."""
+
+    name: str
+    seen: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.seen}" + (f". What to do: {self.remedy}" if self.remedy else "")
+
+
+def diagnose(case: Case) -> list[Diagnosis]:
+    """Return what keeps attributions of this model from meaning anything; nothing for a sound one.
+
+    Looks for outputs that change from call to call (randomness, or state kept between calls), outputs that depend on
+    batch-mates (batch statistics), scores without a gradient and scores that are constant in pieces.
+    """
+    if not case.adapter.has_outputs:
+        return _of_gradients(case)
+    return _of_calls(case) or _of_batches(case) or _of_gradients(case)
+
+
+def of_error(error: PathattrError) -> Diagnosis:
+    """Return the diagnosis that an error of the run amounts to."""
+    text = str(error)
+    for name in ("training mode", "not differentiable", "not finite"):
+        if name in text:
+            return Diagnosis(name, text, "")
+    return Diagnosis("cannot be explained", text, "")
+
+
+def disagreeing(seen: str) -> Diagnosis:
+    """Return the diagnosis of a gap that more steps do not close."""
+    return Diagnosis(
+        "gradients are not those of the score",
+        seen,
+        "look for a custom backward, a straight-through estimate, a hook that changes gradients, or a detach inside",
+    )
+
+
+def _of_calls(case: Case) -> list[Diagnosis]:
+    """Randomness and state: the same points are shown again, others in between."""
+    points, rows = case.host[:1], np.zeros(1, np.intp)
+    first = case.outputs(points, rows)
+    case.outputs(-points, rows)
+    change = max(_apart(case.outputs(points, rows), first) for _ in range(3))
+    if change <= _slack(case):
+        return []
+    seen = f"the same input gives outputs that differ by {change:.1e} (relative) from call to call"
+    kept = Diagnosis(
+        "state kept between calls",
+        seen + "; fresh copies of the model agree with each other",
+        "let the model compute from its input alone: no counters, caches or running averages in its call",
+    )
+    random = Diagnosis(
+        "randomness",
+        seen,
+        "switch off dropout, noise and sampling, or fix what is drawn before explaining",
+    )
+    agree = _fresh_copies_agree(case, points)
+    if agree is None:
+        unknown = "randomness, or state kept between calls"
+        return [Diagnosis(unknown, seen, random.remedy + "; " + kept.remedy)]
+    return [kept if agree else random]
+
+
+def _fresh_copies_agree(case: Case, points: Array) -> bool | None:
+    """Return whether two copies of the model answer alike at their first calls; None where none can be made."""
+    model = case.explainer.model
+    parts = model if isinstance(model, tuple) else (model,)
+    if any(isinstance(part, FunctionType | MethodType | BuiltinFunctionType) for part in parts):
+        return None  # a copy of a function is the function itself
+    try:
+        answers = [
+            _first_answers(case.explainer.but(model=copied), case, points) for copied in _copies(model)
+        ]  # both are made before either is called
+    except Exception:  # whatever a model does when it is copied
+        return None
+    return _apart(answers[0], answers[1]) <= _slack(case)
+
+
+def _copies(model: Any) -> list[Any]:
+    return [copy.deepcopy(model), copy.deepcopy(model)]
+
+
+def _first_answers(explainer: PathExplainer, case: Case, points: Array) -> NDArray[Any]:
+    """Return a model's outputs at two calls in a row."""
+    call = Call(case.call.args, case.call.kwargs, case.call.name)
+    adapter, _, _ = explainer.prepared(case.inputs, call)
+    with adapter.running():
+        rows = np.zeros(1, np.intp)
+        return np.stack([adapter.to_numpy(adapter.outputs(adapter.asarray(points), rows)) for _ in range(2)])
+
+
+def _of_batches(case: Case) -> list[Diagnosis]:
+    """Batch statistics: one input is shown alone and among others."""
+    points = case.host[:1]
+    alone = case.outputs(points, np.zeros(1, np.intp))
+    mates = np.concatenate([points, -points, 2 * points, 0 * points])
+    change = _apart(case.outputs(mates, np.zeros(4, np.intp))[:1], alone)
+    if change <= _slack(case):
+        return []
+    return [
+        Diagnosis(
+            "batch statistics",
+            f"an input's outputs differ by {change:.1e} (relative) alone and among others",
+            "use running statistics (evaluation mode), or a normalisation within each example",
+        )
+    ]
+
+
+def _of_gradients(case: Case) -> list[Diagnosis]:
+    try:
+        found = case.attribution
+    except ModelError as error:
+        return [of_error(error)]
+    change = np.abs(found.score - found.baseline_score)
+    dead = (change > _slack(case) * np.abs(found.score)) & ~case.attributions.reshape(len(change), -1).any(axis=1)
+    if not dead.any():
+        return []
+    return [
+        Diagnosis(
+            "constant in pieces",
+            f"the score changes by {change[dead].max():.3g} between baseline and input, and its gradient is 0 all the "
+            "way",
+            "explain a score before any rounding, threshold, argmax or quantisation",
+        )
+    ]
+
+
+def _apart(found: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Return the largest difference over the largest number."""
+    difference = np.abs(np.asarray(found, float) - np.asarray(expected, float)).max()
+    return float(difference / max(np.abs(expected).max(), np.finfo(float).tiny))
+
+
+def _slack(case: Case) -> float:
+    # Kernels chosen by the batch's size, and sums in another order, cost some digits but never half of them.
+    return float(np.sqrt(case.precision))
