@@ -9,7 +9,7 @@ from pathattr.backend import Call
 from pathattr.contraction import PLANNED_NODES, contraction
 from pathattr.families import DCT, FAMILIES, SVD, Wavelet
 from pathattr.numpy_backend import NumpyBackend, NumpyModel
-from strategies import splits
+from pathattr.testing.strategies import splits
 
 BACKEND = NumpyBackend(NumpyModel(lambda points: points, lambda points, cotangent: points), np.zeros((1, 1)), Call())
 # Products and sums of at most a few thousand float64 numbers, relative to the sum of their magnitudes.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import reference
 from pathattr.errors import InvalidInput
 from pathattr.families import DCT, FAMILIES, SVD, Decomposition, Factor, Laplacian, Linear, Term, Wavelet
-from strategies import KINDS, applies, differences, families, shapes, splits
+from pathattr.testing.strategies import KINDS, applies, differences, families, shapes, splits
 
 # Transforms of a few hundred float64 numbers, two multiplications and a sum for each of up to three axes and four
 # levels: errors of some 1e-15 of the largest number.

@@ -17,7 +17,7 @@ from pathattr.orderings import (
     Scale,
     Shuffled,
 )
-from strategies import differences, families, ordering_types, orderings, scopes, shapes, splits
+from pathattr.testing.strategies import differences, families, ordering_types, orderings, scopes, shapes, splits
 
 FACTS = Facts(
     energy=np.array([[2.0, 8.0, 4.0, 0.0], [1.0, 0.5, 3.0, 2.0]]),

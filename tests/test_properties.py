@@ -14,8 +14,8 @@ from pathattr.families import DCT, FAMILIES, SVD, Laplacian, Linear, Wavelet
 from pathattr.orderings import ORDERINGS, Energy, Frequency, Rank, Scale
 from pathattr.quadrature import RULES
 from pathattr.schedules import SCHEDULES, CosineRamp, LinearRamp, SigmoidRamp, StepRamp
-from reference import SmoothModel
-from strategies import (
+from pathattr.testing import LinearModel
+from pathattr.testing.strategies import (
     CONTINUOUS,
     RAMPS,
     applies,
@@ -28,6 +28,7 @@ from strategies import (
     schedules,
     shapes,
 )
+from reference import SmoothModel
 
 STEPS = st.integers(1, 20)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -48,14 +49,6 @@ CHORDS = [
 
 def normal(shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
-
-
-def linear_model(weights):
-    """F(x) = Σ w·x."""
-    return NumpyModel(
-        lambda points: (points * weights).reshape(len(points), -1).sum(axis=1),
-        lambda points, cotangent: column(cotangent, points) * weights,
-    )
 
 
 def elementwise_model(weights):
@@ -131,7 +124,7 @@ def test_linear_models_are_complete_at_any_number_of_steps(path, steps, rule, se
     start = start * scale
     x = (start + difference)[None]
     options = {"family": family, "ordering": ordering, "schedule": schedule, "baseline": start}
-    found = attribute(linear_model(weights), x, steps=steps, rule=rule, **options)
+    found = attribute(LinearModel(weights).model(), x, steps=steps, rule=rule, **options)
     bound = scale * np.abs(weights).sum() * 10  # the path leaves the box between its ends, by a few times
     assert_close(found.gap, 0, bound)
     assert_close(found.components.total(), found.attributions.sum(axis=tuple(range(1, x.ndim))), bound)
@@ -145,7 +138,7 @@ def test_every_combination_is_complete_and_its_components_too(family, ordering, 
     shape = (2, 6, 4)
     x, start = normal((2, 2, *shape))
     options = {"family": family, "ordering": ordering, "schedule": schedule, "baseline": start}
-    found = attribute(linear_model(normal(shape, 1)), x, steps=5, **options)
+    found = attribute(LinearModel(normal(shape, 1)).model(), x, steps=5, **options)
     assert_close(found.gap, 0, 10)
     model = smooth_model(shape)
     # Both images in one block, each with a target of its own.
@@ -259,7 +252,7 @@ def test_the_path_begins_at_the_baseline_and_ends_at_the_input_exactly(path, ste
     options = {"family": family, "ordering": ordering, "schedule": schedule, "baseline": start, "steps": steps}
     for rule in ("left", "right"):
         seen = []
-        found = attribute(recorded(linear_model(np.ones(shape)), seen), x[None], rule=rule, **options)
+        found = attribute(recorded(LinearModel(np.ones(shape)).model(), seen), x[None], rule=rule, **options)
         assert len(seen) == found.evaluations[0] > 0
         if found.settings["rule"] == "left":  # published jumps take the gradient before
             np.testing.assert_array_equal(seen[0], start)
@@ -286,7 +279,7 @@ def test_the_points_of_the_trapezoid_are_the_edges_from_end_to_end(name, schedul
     x, start = normal((2, *shape))
     seen = []
     options = {"family": name, "schedule": schedule, "baseline": start, "rule": "trapezoid"}
-    found = attribute(recorded(linear_model(np.ones(shape)), seen), x[None], **options)
+    found = attribute(recorded(LinearModel(np.ones(shape)).model(), seen), x[None], **options)
     np.testing.assert_array_equal(seen[0], start)
     np.testing.assert_array_equal(seen[-1], x)
     # Every interval moves: no two neighbours are the same point.
@@ -514,7 +507,7 @@ def test_a_scale_per_channel_changes_nothing_where_strengths_are_per_channel(nam
 def test_attributions_are_linear_in_the_model(name):
     shape = (2, 6, 4)
     x = normal((1, *shape))
-    one, other = elementwise_model(normal(shape, 1)), linear_model(normal(shape, 2))
+    one, other = elementwise_model(normal(shape, 1)), LinearModel(normal(shape, 2)).model()
     both = NumpyModel(
         lambda p: 2 * one.value(p) - 3 * other.value(p), lambda p, c: 2 * one.vjp(p, c) - 3 * other.vjp(p, c)
     )
@@ -559,11 +552,10 @@ def test_series_and_volumes_are_complete(shape, ramp, rule):
     x, model = normal((2, *shape)), smooth_model(shape)
     for name in FAMILIES:
         if applies(FAMILIES[name](), shape):
-            found = attribute(linear_model(normal(shape, 1)), x, family=name, schedule=ramp(), rule=rule, steps=5)
+            options = {"family": name, "schedule": ramp(), "rule": rule}
+            found = attribute(LinearModel(normal(shape, 1)).model(), x, steps=5, **options)
             assert_close(found.gap, 0, 10)
-            coarse, found = (
-                attribute(model, x, [0, 2], family=name, schedule=ramp(), rule=rule, steps=steps) for steps in (40, 160)
-            )
+            coarse, found = (attribute(model, x, [0, 2], steps=steps, **options) for steps in (40, 160))
             # A quarter or less; steps are shared among jumps by whole numbers, which costs some of that.
             assert np.abs(found.gap).max() < max(0.45 * np.abs(coarse.gap).max(), 1e-6)
             assert_close(found.components.total(), found.attributions.reshape(2, -1).sum(axis=1), 10)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from pathattr import Linear, LinearRamp, NumpyModel, PathExplainer, StepRamp
 from pathattr.quadrature import RULES, Rule, uniform_edges
-from pathattr.schedules import CosineRamp
+from pathattr.testing import LinearModel
+from pathattr.testing.strategies import CONTINUOUS, RAMPS, rules, schedules, spectra
 from reference import SmoothModel
-from strategies import CONTINUOUS, RAMPS, rules, schedules, spectra
 
 STEPS = st.integers(1, 25)
 # Edges and windows lie in [0, 1]: a few roundings of numbers near 1.
@@ -247,32 +247,10 @@ def test_a_constant_gradient_is_integrated_exactly_at_any_number_of_steps(rule, 
     # Weights of a popular trapezoid sum to (n − 1)/n: 10% low at n = 10, nothing at n = 1.
     rng = np.random.default_rng(0)
     weights, x, start = rng.normal(size=(3, 1, 2, 3, 4))
-    model = NumpyModel(lambda p: (p * weights).reshape(len(p), -1).sum(axis=1), lambda p, c: 0 * p + weights)
-    found = PathExplainer(model, family=Linear(), steps=count, rule=rule, baseline=start)(x)
+    found = PathExplainer(LinearModel(weights).model(), family=Linear(), steps=count, rule=rule, baseline=start)(x)
     # Up to ten terms, each a product rounded a few times.
     np.testing.assert_allclose(found.attributions, weights * (x - start), rtol=0, atol=1e-14)
     assert found.evaluations.tolist() == [count + (rule == "trapezoid")]
-
-
-@pytest.mark.parametrize("family", ["linear", "svd"])
-@pytest.mark.parametrize("rule", RULES)
-def test_the_measured_order_of_convergence_is_the_declared_one(rule, family):
-    shape = (2, 4, 4)
-    model = SmoothModel(shape, seed=1)
-    x, start = np.random.default_rng(5).normal(size=(2, 1, *shape))
-    # A spectral path is smooth where all windows are [0, 1] and the ramp is not a line.
-    options = {"family": family, "schedule": CosineRamp(1.0), "baseline": start} if family == "svd" else {
-        "family": Linear(), "baseline": start
-    }  # fmt: skip
-
-    def error(steps):
-        found = PathExplainer(NumpyModel(model.value, model.vjp), rule=rule, steps=steps, **options)(x, 1)
-        return np.abs(found.attributions - exact).max()
-
-    exact = PathExplainer(NumpyModel(model.value, model.vjp), rule="midpoint", steps=4096, **options)(x, 1).attributions
-    measured = np.log2(error(32) / error(64))
-    # At 64 intervals the next term of the error is a few per cent of the first.
-    assert measured == pytest.approx(RULES[rule].order, abs=0.1)
 
 
 @pytest.mark.parametrize("ramp", RAMPS)

@@ -1,27 +1,51 @@
-"""The one place for Hypothesis strategies: whatever a path is made of, over its whole domain.
+"""Hypothesis strategies for whatever a path is made of, over its whole domain. Needs hypothesis.
 
-What applies to what is asked of the package (a family says by its facts which orderings it takes), so that a
-new family in the table takes part without a line here.
+For those who write families, orderings, schedules, rules or models: `from pathattr.testing import strategies`. What
+applies to what is asked of the package (a family says by its facts which orderings it takes), so that a new entry in
+a table takes part without a line here. One's own takes part by an argument: `paths(of=lambda shape: just(Mine()))`,
+`schedules(ramps=(MyRamp,))`.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pywt
+from hypothesis import assume
 from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
 
 from pathattr.errors import InvalidInput
-from pathattr.families import FAMILIES, Laplacian, Wavelet
-from pathattr.orderings import ApproximationThenFinest, Energy, Frequency, Rank, Scale, Shuffled
+from pathattr.families import FAMILIES, Laplacian, PathFamily, Wavelet
+from pathattr.layout import Array
+from pathattr.orderings import ApproximationThenFinest, Energy, Frequency, Ordering, Rank, Scale, Shuffled
 from pathattr.quadrature import RULES
-from pathattr.schedules import CosineRamp, LinearRamp, SigmoidRamp, StepRamp
+from pathattr.schedules import CosineRamp, LinearRamp, Schedule, SigmoidRamp, StepRamp
+from pathattr.testing.models import (
+    AnalyticModel,
+    ExponentialRidge,
+    LinearModel,
+    Network,
+    Polynomial,
+    Quadratic,
+    ReluNetwork,
+    SoftmaxRegression,
+    TanhNetwork,
+)
 
-RAMPS = (LinearRamp, CosineRamp, SigmoidRamp, StepRamp)
-CONTINUOUS = (LinearRamp, CosineRamp, SigmoidRamp)
+Shape = tuple[int, ...]
+
+RAMPS: tuple[type[Schedule], ...] = (LinearRamp, CosineRamp, SigmoidRamp, StepRamp)
+CONTINUOUS: tuple[type[Schedule], ...] = (LinearRamp, CosineRamp, SigmoidRamp)
 WAVELETS = ("haar", "db2", "db7", "sym5", "coif2", "bior2.2", "bior3.1", "rbio3.1", "rbio4.4", "dmey")
 KINDS = ("normal", "constant", "rank deficient", "repeated singular values", "zero channel", "zero")
+SEEDS = st.integers(0, 2**32 - 1)
 
 
-def applies(family, shape):
-    """Whether a family takes differences of this shape (channels, *spatial)."""
+def applies(family: PathFamily, shape: Shape) -> bool:
+    """Tell whether a family takes differences of this shape, (channels, *spatial)."""
     try:
         family.decompose(np.ones(shape))
     except InvalidInput:
@@ -29,10 +53,12 @@ def applies(family, shape):
     return True
 
 
-def ordering_types(family):
-    """The orderings that a family has the notions for."""
-    facts = family.decompose(np.ones((2, 4, 4))).facts
-    types = [Energy, Rank, Shuffled]
+def ordering_types(family: PathFamily) -> list[type[Ordering]]:
+    """Return the orderings that a family has the notions for."""
+    # Notions are the same for every shape; a series or a volume where the family takes no pictures.
+    shape = next(shape for shape in ((2, 4, 4), (2, 4), (2, 4, 4, 4)) if applies(family, shape))
+    facts = family.decompose(np.ones(shape)).facts
+    types: list[type[Ordering]] = [Energy, Rank, Shuffled]
     if facts.frequency is not None:
         types.append(Frequency)
     if facts.scale is not None:
@@ -41,17 +67,20 @@ def ordering_types(family):
 
 
 @st.composite
-def shapes(draw, ranks=(1, 2, 3), channels=3):
-    """Shapes (channels, *spatial): odd sides and sides of 1 among them, volumes kept small."""
+def shapes(draw: DrawFn, /, ranks: Sequence[int] = (1, 2, 3), channels: int = 3) -> Shape:
+    """Shapes (channels, *spatial) of up to `channels`: odd sides and sides of 1 among them, volumes kept small."""
     rank = draw(st.sampled_from(ranks))
     sides = st.integers(1, 4 if rank == 3 else 7)
     return (draw(st.integers(1, channels)), *(draw(sides) for _ in range(rank)))
 
 
 @st.composite
-def differences(draw, shape, scales=True):
-    """Differences of one shape: ordinary ones and every kind that a basis might stumble over."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+def differences(draw: DrawFn, /, shape: Shape, scales: bool = True) -> Array:
+    """Differences of one shape: ordinary ones and every kind that a basis might stumble over (`KINDS`).
+
+    With `scales`, numbers are of any size from 1e-150 to 1e150.
+    """
+    rng = np.random.default_rng(draw(SEEDS))
     kind = draw(st.sampled_from(KINDS))
     array = rng.normal(size=shape)
     if kind == "constant":
@@ -62,7 +91,8 @@ def differences(draw, shape, scales=True):
             channel[...] = np.prod(np.broadcast_arrays(*waves), axis=0)
     elif kind == "repeated singular values":
         # A partial identity in each matrix, or along the only axis: every singular value is 1.
-        array = np.broadcast_to(np.eye(*((1, 1, *shape[1:])[-2:])), shape).copy()
+        rows, columns = (1, *shape[1:])[-2:]
+        array = np.broadcast_to(np.eye(rows, columns), shape).copy()
     elif kind == "zero channel":
         array[rng.integers(shape[0])] = 0
     elif kind == "zero":
@@ -71,31 +101,56 @@ def differences(draw, shape, scales=True):
     return array * 10.0**exponent
 
 
-def wavelets(names=WAVELETS):
+@st.composite
+def inputs(draw: DrawFn, /, shape: Shape | None = None, most: int = 3, scales: bool = True) -> tuple[Array, Array]:
+    """Batches of up to `most` inputs and their baselines, each (batch, channels, *spatial), of one of the `shapes`.
+
+    Each example has its own kind and size of difference. Baselines are zero, constant or a picture, of the size of
+    the difference; beside a baseline that is not zero, a degenerate difference is so up to rounding.
+    """
+    shape = draw(shapes()) if shape is None else shape
+    examples, starts = [], []
+    for _ in range(draw(st.integers(1, most))):
+        difference = draw(differences(shape, scales))
+        start = draw(st.sampled_from(["zero", "constant", "picture"]))
+        rng = np.random.default_rng(draw(SEEDS))
+        size = np.abs(difference).max() or 1.0
+        if start == "zero":
+            starts.append(np.zeros(shape))
+        else:
+            starts.append(size * (np.full(shape, rng.normal()) if start == "constant" else rng.normal(size=shape)))
+        examples.append(starts[-1] + difference)
+    return np.stack(examples), np.stack(starts)
+
+
+def wavelets(names: Sequence[str] = WAVELETS) -> SearchStrategy[Wavelet]:
     """Wavelet families: bands and coefficients, every border rule."""
+    components: tuple[Literal["bands", "coefficients"], ...] = ("bands", "coefficients")
     return st.builds(
         Wavelet,
         st.sampled_from(names),
         levels=st.integers(1, 4),
-        components=st.sampled_from(["bands", "coefficients"]),
+        components=st.sampled_from(components),
         mode=st.just("periodization") | st.sampled_from(pywt.Modes.modes),
         stop_at_odd=st.booleans(),
     )
 
 
-def families(shape):
+def families(shape: Shape) -> SearchStrategy[PathFamily]:
     """Families for differences of this shape: all of the table, and instances with other parameters."""
     table = [make() for make in FAMILIES.values()]
     fitting = [family for family in table if applies(family, shape)]
     return st.sampled_from(fitting) | st.builds(Laplacian, st.integers(1, 5)) | wavelets()
 
 
-def scopes():
-    return st.sampled_from(["channel", "joint"])
+def scopes() -> SearchStrategy[Literal["channel", "joint"]]:
+    """Scopes of orderings."""
+    names: tuple[Literal["channel", "joint"], ...] = ("channel", "joint")
+    return st.sampled_from(names)
 
 
 @st.composite
-def orderings(draw, family):
+def orderings(draw: DrawFn, /, family: PathFamily) -> Ordering:
     """Orderings that a family takes, of both scopes."""
     kind = draw(st.sampled_from(ordering_types(family)))
     if kind is not Shuffled:
@@ -105,46 +160,97 @@ def orderings(draw, family):
     return Shuffled(draw(scopes()), of=draw(st.none() | st.sampled_from(plain))).for_family(family.default_ordering)
 
 
-def overlaps(smallest=0.0):
+def overlaps(smallest: float = 0.0) -> SearchStrategy[float]:
     """ω in [smallest, 1], the ends drawn often."""
     return st.sampled_from([smallest, 1.0, 0.4]) | st.floats(smallest, 1.0, allow_subnormal=False)
 
 
 @st.composite
-def schedules(draw, ramps=RAMPS, smallest=0.0, jumps=("chord",)):
-    """Schedules of every ramp and overlap."""
+def schedules(
+    draw: DrawFn,
+    /,
+    ramps: Sequence[type[Schedule]] = RAMPS,
+    smallest: float = 0.0,
+    jumps: Sequence[str] = ("chord",),
+) -> Schedule:
+    """Schedules of every ramp, with overlaps from `smallest` and these ways of taking jumps."""
     ramp = draw(st.sampled_from(ramps))
-    settings = {"overlap": draw(overlaps(smallest)), "jumps": draw(st.sampled_from(jumps))}
+    settings: dict[str, Any] = {"overlap": draw(overlaps(smallest)), "jumps": draw(st.sampled_from(jumps))}
     if ramp is SigmoidRamp:
         settings["gain"] = draw(st.just(12.0) | st.floats(1.0, 100.0))
     return ramp(**settings)
 
 
-def rules():
+def rules() -> SearchStrategy[str]:
+    """Names of quadrature rules."""
     return st.sampled_from(sorted(RULES))
 
 
 @st.composite
-def spectra(draw, most=12):
-    """Strengths and energies of up to `most` components; some energies are 0."""
+def spectra(draw: DrawFn, /, most: int = 12) -> tuple[Array, Array]:
+    """Strengths and energies of up to `most` components, two arrays (components,); some energies are 0."""
     count = draw(st.integers(1, most))
     strength = st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.floats(0, 1, allow_subnormal=False)
     energy = st.sampled_from([0.0, 1.0]) | st.floats(1e-150, 1e150)
-    lists = (draw(st.lists(entry, min_size=count, max_size=count)) for entry in (strength, energy))
-    return tuple(np.array(values) for values in lists)
+    strengths, energies = (draw(st.lists(entry, min_size=count, max_size=count)) for entry in (strength, energy))
+    return np.array(strengths), np.array(energies)
 
 
 @st.composite
-def splits(draw, **of_shapes):
-    """A family and a difference that it takes."""
-    shape = draw(shapes(**of_shapes))
-    return draw(families(shape)), draw(differences(shape))
+def splits(
+    draw: DrawFn,
+    /,
+    of: Callable[[Shape], SearchStrategy[PathFamily]] = families,
+    scales: bool = True,
+    ranks: Sequence[int] = (1, 2, 3),
+    channels: int = 3,
+) -> tuple[PathFamily, Array]:
+    """A family and a difference that it takes; `ranks` and `channels` as in `shapes`, `scales` as in `differences`."""
+    shape = draw(shapes(ranks, channels))
+    family = draw(of(shape))
+    assume(of is families or applies(family, shape))
+    return family, draw(differences(shape, scales))
 
 
 @st.composite
-def paths(draw, ramps=RAMPS, jumps=("chord",), scales=True, **of_shapes):
-    """Everything that makes a path: family, ordering, schedule, difference."""
-    shape = draw(shapes(**of_shapes))
-    family = draw(families(shape))
+def paths(
+    draw: DrawFn,
+    /,
+    ramps: Sequence[type[Schedule]] = RAMPS,
+    jumps: Sequence[str] = ("chord",),
+    of: Callable[[Shape], SearchStrategy[PathFamily]] = families,
+    scales: bool = True,
+    ranks: Sequence[int] = (1, 2, 3),
+    channels: int = 3,
+) -> tuple[PathFamily, Ordering, Schedule, Array]:
+    """Whatever makes a path: family, ordering, schedule, difference; arguments as in `schedules` and `splits`."""
+    family, difference = draw(splits(of, scales, ranks, channels))
     schedule = draw(schedules(ramps, jumps=jumps))
-    return family, draw(orderings(family)), schedule, draw(differences(shape, scales))
+    return family, draw(orderings(family)), schedule, difference
+
+
+def networks(shape: Shape, classes: int = 4, hidden: int = 8) -> SearchStrategy[Network]:
+    """Random networks of examples of this shape, smooth and piecewise linear, of up to so many classes and units."""
+    counts = {"classes": st.integers(1, classes), "hidden": st.integers(1, hidden), "seed": SEEDS}
+    return st.sampled_from([TanhNetwork, ReluNetwork]).flatmap(
+        lambda network: st.builds(network.random, st.just(shape), **counts)
+    )
+
+
+@st.composite
+def analytic_models(draw: DrawFn, /, shape: Shape) -> AnalyticModel:
+    """Models of examples of this shape with known integrals, scores of size 1 or so for inputs of size 1."""
+    rng = np.random.default_rng(draw(SEEDS))
+    features = int(np.prod(shape))
+    ridge = rng.normal(size=shape) / np.sqrt(features)
+    kind = draw(st.sampled_from([LinearModel, Quadratic, Polynomial, ExponentialRidge, SoftmaxRegression]))
+    if kind is Quadratic:
+        matrix = rng.normal(size=(features, features)) / features
+        return Quadratic((matrix + matrix.T) / 2, ridge)
+    if kind is Polynomial:
+        powers = draw(st.integers(1, 5))
+        return Polynomial(rng.normal(size=(powers, *shape)) / np.sqrt(features))
+    if kind is SoftmaxRegression:
+        classes = draw(st.integers(2, 4))
+        return SoftmaxRegression(rng.normal(size=(classes, *shape)) / np.sqrt(features), rng.normal(size=classes))
+    return LinearModel(ridge) if kind is LinearModel else ExponentialRidge(ridge)
