@@ -1,11 +1,12 @@
-"""Hypothesis profiles: PATHATTR_PROFILE is "quick" (the default), "thorough" or "explore"."""
+"""Hypothesis profiles: PATHATTR_PROFILE is "quick" (the default), "ci", "thorough" or "explore"."""
 
 import os
 
 from hypothesis import settings
 
-# The first two draw the same examples on every run, so that a failure elsewhere can be repeated here.
+# The first three draw the same examples on every run, so that a failure elsewhere can be repeated here.
 settings.register_profile("quick", max_examples=15, deadline=None, derandomize=True)
-settings.register_profile("thorough", max_examples=100, deadline=None, derandomize=True)
+settings.register_profile("ci", max_examples=40, deadline=None, derandomize=True)
+settings.register_profile("thorough", max_examples=200, deadline=None, derandomize=True)
 settings.register_profile("explore", max_examples=300, deadline=None, derandomize=False)
 settings.load_profile(os.environ.get("PATHATTR_PROFILE", "quick"))
