@@ -3,6 +3,7 @@
 from importlib.metadata import version as _version
 
 from pathattr.attribution import Attribution, Components
+from pathattr.axioms import verify
 from pathattr.baselines import (
     Baseline,
     Black,
@@ -69,4 +70,5 @@ __all__ = [
     "White",
     "Zero",
     "__version__",
+    "verify",
 ]

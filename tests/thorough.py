@@ -37,7 +37,7 @@ def main():
 
 
 def page(cases, printed, seconds):
-    per_property = [int(count) for count in re.findall(r"generate phase.*?(\d+) passing examples", printed, re.DOTALL)]
+    per_property = [int(count) for count in re.findall(r"generate phase.*?(\d+) passing", printed, re.DOTALL)]
     tests, skipped, spent = Counter(), Counter(), Counter()
     for case in cases:
         module = case.get("classname").removeprefix("tests.")
