@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).parent.parent
 FRAMEWORKS = ("numpy", "torch", "tensorflow", "jax", "keras", "hypothesis")
@@ -31,7 +31,7 @@ def main():
         printed = [(Path(folder) / f"{half}.txt").read_text() for half in (0, 1)]
         if failed:
             sys.exit("\n".join(printed[half][-10000:] for half in failed))
-        cases = [case for half in (0, 1) for case in ElementTree.parse(f"{folder}/{half}.xml").iter("testcase")]
+        cases = [case for half in (0, 1) for case in ET.parse(f"{folder}/{half}.xml").iter("testcase")]
     page(cases, "\n".join(printed), time.perf_counter() - began)
 
 
@@ -62,8 +62,8 @@ fewer: `python tests/thorough.py > docs/thorough.md`. The page is written only w
 
 Python {platform.python_version()}, {versions}; {os.cpu_count()} cores, no GPU; {seconds / 60:.0f} minutes.
 
-{sum(tests.values())} tests, {sum(skipped.values())} of them skipped (each says why); {len(per_property)} properties with
-{sum(per_property)} examples that passed.
+{sum(tests.values())} tests, {sum(skipped.values())} of them skipped (each says why); {len(per_property)} properties
+with {sum(per_property)} examples that passed.
 
 | module | tests | skipped | seconds |
 |---|---|---|---|""")
