@@ -1,69 +1,104 @@
 """How much longer an explanation takes than the same number of bare gradients, for every family.
 
-    python tests/benchmarks/overhead.py [--model scenes|file.py:callable] [--size 96] [--steps 100] [--repeats 5]
+    python tests/benchmarks/overhead.py [--model resnet50|resnet18|scenes|file.py:callable] [--size 224] [--profile]
 
-Each repeat times the bare gradients and the families in turn; the table shows medians and the spread of the ratio.
+Each repeat times the bare gradients and the families in turn, with and without attributions per component; the table
+shows medians of the ratio and their spread. `--profile` adds where the time goes.
 """
 
 import argparse
-import statistics
-import time
+import json
+import os
+from pathlib import Path
 
-import numpy as np
+import networks
 import torch
+from common import CORES, machine, normalised, pictures, seconds, spread, table
+from parts import PARTS, REST, shares
 
 import pathattr as pa
 from pathattr import scenes
 from pathattr.families import FAMILIES
-from pathattr.specs import load_model
 
 
-def bare(model, points, count, batch_size):
-    """Take `count` gradients of a probability, equally batched, as a careful user would."""
-    for first in range(0, count, batch_size):
-        x = points[: min(batch_size, count - first)].detach().requires_grad_(True)
+def bare(model, points, count):
+    """Take `count` gradients of a probability, as many points at once as there are, as a careful user would."""
+    for first in range(0, count, len(points)):
+        x = points[: count - first].detach().requires_grad_(True)
         torch.autograd.grad(torch.softmax(model(x), 1)[:, 0].sum(), x)
 
 
-def seconds(function):
-    began = time.perf_counter()
-    function()
-    return time.perf_counter() - began
+def measured(options, model, x):
+    """Return by family the gradients taken, and the ratios of every repeat; with shares of the time if asked."""
+    points = x.expand(options.batch_size, -1, -1, -1).contiguous()
+    explainers, found = {}, {}
+    for name in options.families:
+        for components in (True, False):
+            explainers[name, components] = pa.PathExplainer(
+                model, family=name, steps=options.steps, batch_size=options.batch_size, components=components
+            )
+        warm = [explainers[name, components](x, 0) for components in (True, False)]
+        found[name] = {"gradients": int(warm[0].evaluations[0]), "with": [], "without": []}
+    bare(model, points, options.batch_size)
+    for _ in range(options.repeats):
+        floors = {}
+        for (name, components), explainer in explainers.items():
+            count = found[name]["gradients"]
+            if count not in floors:
+                floors[count] = seconds(lambda count=count: bare(model, points, count), options.device)
+            spent = seconds(lambda explainer=explainer: explainer(x, 0), options.device)
+            found[name]["with" if components else "without"].append(spent / floors[count])
+    if options.profile:
+        for name, record in found.items():
+            record["shares"] = shares(lambda name=name: explainers[name, True](x, 0), options.device)
+    return found
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def tables(found):
+    """Return the lines of the tables."""
+    head = ("family", "gradients", "time over bare gradients", "without components")
+    rows = [(n, r["gradients"], spread(r["with"], ".3f"), spread(r["without"], ".3f")) for n, r in found.items()]
+    lines = table(head, rows)
+    if any("shares" in record for record in found.values()):
+        parts = (*PARTS, REST)
+        rows = [(n, *(f"{100 * r['shares'][part]:.1f}%" for part in parts)) for n, r in found.items()]
+        lines += ["", *table(("share of the time", *parts), rows)]
+    return lines
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="scenes")
-    parser.add_argument("--size", type=int, default=scenes.SIZE)
+    parser.add_argument("--size", type=int, help="of the picture; 224, for scenes 96")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--families", type=lambda text: text.split(","), default=list(FAMILIES))
+    parser.add_argument("--threads", type=int, default=CORES, help="of PyTorch; NumPy has OPENBLAS_NUM_THREADS")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda is untested: none was at hand")
+    parser.add_argument("--profile", action="store_true", help="also show which part takes how much of the time")
+    parser.add_argument("--json", type=Path, help="write everything to this file as well")
     options = parser.parse_args()
+    options.size = options.size or (scenes.SIZE if options.model == "scenes" else 224)
+    return options
+
+
+def main():
+    options = arguments()
     torch.set_num_threads(options.threads)
-    image_model = load_model(options.model)
-    model = image_model.model.requires_grad_(False)
-    shown = np.tile(scenes.generate(1).images[0].transpose(2, 0, 1), (1, 8, 8))[:, : options.size, : options.size]
-    x = torch.tensor(np.ascontiguousarray(shown))[None]
-    if image_model.preprocessing is not None:
-        x = torch.tensor(image_model.preprocessing.normalise(x[0].numpy()), dtype=torch.float32)[None]
-    points = x.expand(options.batch_size, -1, -1, -1).contiguous()
-    ratios = {name: [] for name in FAMILIES}
-    taken = {}
-    bare(model, points, options.batch_size, options.batch_size)  # warm up
-    for _ in range(options.repeats):
-        per_gradient = {}
-        for name in FAMILIES:
-            explainer = pa.PathExplainer(model, family=name, steps=options.steps, batch_size=options.batch_size)
-            count = taken.setdefault(name, int(explainer(x, 0).evaluations[0]))
-            if count not in per_gradient:
-                per_gradient[count] = seconds(lambda count=count: bare(model, points, count, options.batch_size))
-            ratios[name].append(seconds(lambda explainer=explainer: explainer(x, 0)) / per_gradient[count])
-    print(f"{options.model}, {options.size}×{options.size}, {options.steps} steps, blocks of {options.batch_size}, "
-          f"{options.threads} threads, {options.repeats} repeats")  # fmt: skip
-    print("| family | gradients | time over bare gradients | lowest | highest |\n|---|---|---|---|---|")
-    for name, found in ratios.items():
-        print(f"| {name} | {taken[name]} | {statistics.median(found):.3f} | {min(found):.3f} | {max(found):.3f} |")
+    facts = machine("torch")
+    image_model = networks.load_torch(options.model)
+    x = torch.tensor(normalised(pictures(1, options.size), image_model.preprocessing), device=options.device)
+    found = measured(options, image_model.model.to(options.device), x)
+    print(
+        f"{options.model}, {options.size}×{options.size}, {options.steps} steps, blocks of {options.batch_size}, "
+        f"{options.threads} threads, {options.device}, {options.repeats} repeats: median (lowest – highest)\n"
+    )
+    print("\n".join(tables(found)))
+    if options.json:
+        kept = {key: value for key, value in vars(options).items() if key != "json"}
+        facts |= {"load_after": os.getloadavg()}
+        options.json.write_text(json.dumps({"options": kept, "machine": facts, "families": found}, indent=1))
 
 
 if __name__ == "__main__":
