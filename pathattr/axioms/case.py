@@ -22,6 +22,8 @@ from pathattr.targets import Contrast
 
 DRAWS = 3
 """How often rounding is imitated to see what it does to the attributions."""
+ULPS = 4
+"""By how many units in the last place: the numbers inside a network round more than once."""
 MARGIN = 5.0
 """How much more than the largest imitation a residual may be: few draws do not find the worst."""
 
@@ -92,51 +94,46 @@ class Case:
     def target(self) -> Any:
         """What is explained, resolved, as a call takes it."""
         found = self.attribution.target
-        if not self.adapter.has_outputs:
-            return self._target
         if callable(self.explainer.output):
             return None
         if isinstance(self._target, Contrast):
             return Contrast(_entries(found[:, 0]), _entries(found[:, 1]))
         return _entries(found)
 
-    @property
-    def targets(self) -> NDArray[np.intp]:
-        """What is explained, (batch, 1 or 2, axes), as backends take it."""
-        found = self.attribution.target
-        found = found if isinstance(self._target, Contrast) else found[:, None]
-        return found[..., None] if found.ndim == 2 else found
-
     @cached_property
     def classes(self) -> int:
-        """How many classes a target chooses from; 0 where it is no single index."""
+        """How many classes a target is one of; 0 where it is no single index."""
         if not self.adapter.has_outputs or callable(self.explainer.output):
             return 0
-        with self.adapter.running():
-            shape = self.adapter.to_numpy(self.adapter.outputs(self._native(self.host[:1]), np.zeros(1, np.intp))).shape
+        shape = self.outputs(self.host[:1], np.zeros(1, np.intp)).shape
         return int(shape[1]) if len(shape) == 2 else 0
 
     @cached_property
     def rounding(self) -> float:
-        """The relative change of attributions when every number that the model sees is rounded differently.
+        """The relative change of attributions when inputs and every number that the model sees are rounded differently.
 
         The largest of a few draws, over the batch: no residual below some multiple of it means anything for this
-        model in its precision. A network with kinks takes another gradient on their other side.
+        model in its precision. A network with kinks takes another gradient on their other side; singular vectors
+        amplify the rounding of inputs.
         """
         size = float(np.abs(np.concatenate([self.host, self.starts[:, 0]])).max())
         rng = np.random.default_rng(self.explainer.seed)
 
         def jolted(points: NDArray[Any]) -> NDArray[Any]:
-            return points + self.precision * size * rng.uniform(-1, 1, points.shape)
+            return points + ULPS * self.precision * size * rng.uniform(-1, 1, points.shape)
 
-        found = [self.moved(same, jolted, same) for _ in range(DRAWS)]
+        found = [self.moved(jolted, jolted, same) for _ in range(DRAWS)]
         expected = norm(self.attributions)
-        return max(float(_ratio(norm(other - self.attributions), expected).max()) for other in found)
+        # An example that gets nothing, because it does not move, has no relative change.
+        moved = expected > 0
+        changes = [norm(other - self.attributions)[moved] / expected[moved] for other in found]
+        return float(np.max(changes, initial=0.0))
 
     @property
     def tolerance(self) -> float:
         """What an axiom that holds exactly may miss by rounding."""
-        return MARGIN * self.rounding + 100 * self.precision
+        # Sums of many products, singular vectors among them, err by more than their operands do.
+        return MARGIN * self.rounding + 1000 * self.precision
 
     @property
     def reason(self) -> str:
@@ -156,15 +153,16 @@ class Case:
             baseline = changes.pop("baseline", there(starts[:, 0]))
         axis = self.layout.channel_axis
         settings = {
-            "backend": seen_through(self.backend, terms),
+            "backend": seen_through(self.backend, terms, self.inputs),
             "baseline": baseline,
             "channel_axis": None if axis is None else axis + 1,
             "components": False,
             "progress": False,
             **changes,
         }
-        moved = np.ascontiguousarray(there(self.host))
-        result = self.explainer.but(**settings)(self._typed(moved), self.target, **self._calling)
+        # Of NumPy: a forced backend takes its framework's arrays or NumPy's, and a view is no framework.
+        moved = there(self.host).astype(self.adapter.to_numpy(self.inputs).dtype)
+        result = self.explainer.but(**settings)(np.ascontiguousarray(moved), self.target, **self._calling)
         return result.numpy().astype(np.float64)
 
     def with_settings(self, **changes: Any) -> Case:
@@ -181,33 +179,35 @@ class Case:
         given = explainer.baseline
         if not isinstance(given, Baseline | Samples) and "baseline" not in changes:
             explainer = explainer.but(baseline=self.starts[rows, 0])  # one per input
-        calling = {name: _of(value, rows, len(self.host)) for name, value in self._calling.items()}
-        return explainer(self._typed(self.host[rows]), _some(self.target, rows), **calling)
+        call = self.call
+        args = [self._rows_of(value, rows) for value in call.args]
+        kwargs = {name: self._rows_of(value, rows) for name, value in call.kwargs.items()}
+        inputs, target = self._like_inputs(self.host[rows]), _some(self.target, rows)
+        return explainer(inputs, target, args=args, kwargs=kwargs, input_name=call.name)
 
     def explained(self, inputs: Array, **changes: Any) -> Attribution:
         """Return the explainer's answer for other inputs, (batch, *example), with other settings."""
         explainer = self.explainer.but(components=False, **changes)
-        return explainer(self._typed(inputs), self.target, **self._calling)
+        return explainer(self._like_inputs(inputs), self.target, **self._calling)
 
     def outputs(self, points: Array, rows: NDArray[np.intp]) -> NDArray[Any]:
         """Return the model's outputs at points in one call, on the host."""
         with self.adapter.running():
-            return self.adapter.to_numpy(self.adapter.outputs(self._native(points), rows))
+            return self.adapter.to_numpy(self.adapter.outputs(self.adapter.asarray(points), rows))
 
-    def _native(self, points: Array) -> Any:
-        return self.adapter.asarray(points)
+    def _like_inputs(self, host: Array) -> Any:
+        """Return host inputs as the user's are: a function's framework is told by what it is given."""
+        return self.adapter.restore(host, self.inputs)
 
-    def _typed(self, host: Array) -> NDArray[Any]:
-        """Return host inputs in the precision that the user's inputs have."""
-        return host.astype(self.adapter.to_numpy(self.inputs).dtype)
+    def _rows_of(self, value: Any, rows: Any) -> Any:
+        """Return the rows of a further input that has one per example; anything else as it is."""
+        if tuple(getattr(value, "shape", ()))[:1] != (len(self.host),):
+            return value
+        return value[rows] if isinstance(value, np.ndarray) else self.adapter.take(value, np.asarray(rows, np.intp))
 
     @property
     def _calling(self) -> dict[str, Any]:
         return {"args": self.call.args, "kwargs": self.call.kwargs, "input_name": self.call.name}
-
-
-def _ratio(values: Array, scale: Array) -> Array:
-    return np.divide(values, scale, out=np.where(values == 0, 0.0, np.inf), where=scale > 0)
 
 
 def _entries(found: NDArray[np.intp]) -> list[Any]:
@@ -219,13 +219,3 @@ def _some(target: Any, rows: Any) -> Any:
     if isinstance(target, Contrast):
         return Contrast(_some(target.a, rows), _some(target.b, rows))
     return [target[row] for row in rows] if isinstance(target, list) else target
-
-
-def _of(value: Any, rows: Any, batch: int) -> Any:
-    """Return the rows of what has one row per example, within a call's arguments."""
-    if isinstance(value, dict):
-        return {key: _of(part, rows, batch) for key, part in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(_of(part, rows, batch) for part in value)
-    shape = getattr(value, "shape", None)
-    return value[np.asarray(rows)] if shape is not None and len(shape) and shape[0] == batch else value

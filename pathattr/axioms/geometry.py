@@ -9,8 +9,7 @@ from pathattr.axioms.residual import Residual, norm
 from pathattr.layout import Array
 
 POSITIONS = np.linspace(0.0, 1.0, 33)
-RANK = 1e-9
-"""A singular value below this share of the difference's largest counts as none."""
+ROUNDING = 1e-10, "rounding of the synthesis on the host"
 
 
 def ends(case: Case) -> Residual:
@@ -34,31 +33,27 @@ def approach(case: Case) -> Residual:
     """‖x − γ(α)‖ never rises: the largest rise along the path, over ‖x − x'‖."""
     left = np.stack([norm(case.host - points) for points in _along(case)], axis=1)
     rise = np.maximum(0.0, np.diff(left, axis=1)).max(axis=1)
-    return Residual(rise, norm(case.host - case.starts[:, 0]), 1e-10, "rounding of the synthesis on the host")
+    return Residual(rise, norm(case.host - case.starts[:, 0]), *ROUNDING)
 
 
 def eckart_young(case: Case) -> Residual | None:
-    """No point of a path whose difference from the baseline has rank r is closer to x than the truncated SVD of rank r.
+    """γ(α) is as close to x as any point whose difference from the baseline has the same singular values.
 
-    Checked for each matrix (channel, and slice of a volume) at 33 positions. None where examples hold no matrices.
+    None can be closer to x than ‖σ(x − x') − σ(γ − x')‖ (Eckart, Young, Mirsky); at rank r that is at least the
+    distance of the truncated SVD. The residual is by how much γ(α) is further away. Checked for each matrix (channel,
+    and slice of a volume) at 33 positions. None where examples hold no matrices.
     """
     if len(case.layout.canonical(np.zeros(case.layout.shape)).shape) < 3:
         return None
     start = case.starts[:, 0]
     values = np.linalg.svd(_matrices(case, case.host - start), compute_uv=False)
-    # tails[..., r] is the distance of the best approximation of rank r.
-    tails = np.sqrt(np.cumsum((values**2)[..., ::-1], axis=-1)[..., ::-1])
-    tails = np.concatenate([tails, np.zeros_like(tails[..., :1])], axis=-1)
-    largest = values[..., :1]
-    short = np.zeros(len(case.host))
+    excess = np.zeros(len(case.host))
     for points in _along(case):
         found = np.linalg.svd(_matrices(case, points - start), compute_uv=False)
-        rank = (found > RANK * largest).sum(axis=-1)
-        best = np.take_along_axis(tails, rank[..., None], axis=-1)[..., 0]
         left = np.linalg.norm(_matrices(case, case.host - points), axis=(-2, -1))
-        short = np.maximum(short, np.maximum(0.0, best - left).reshape(len(short), -1).max(axis=1))
-    tolerance = RANK * np.sqrt(values.shape[-1])
-    return Residual(short, norm(case.host - start), float(tolerance), "what is too weak to count in the rank")
+        further = left - np.linalg.norm(values - found, axis=-1)
+        excess = np.maximum(excess, further.reshape(len(excess), -1).max(axis=1))
+    return Residual(excess, norm(case.host - start), *ROUNDING)
 
 
 def _along(case: Case) -> list[Array]:

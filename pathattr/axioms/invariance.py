@@ -28,19 +28,27 @@ class Move:
 def moves(layout: Layout, name: str, rng: np.random.Generator) -> list[Move]:
     """Return the moves that a promise is about, for examples of this layout; none where they need more axes.
 
-    `name` is one of "channels", "flips", "transposition" and "permutations".
+    `name` is one of "channels", "flips", "transposition", "rotations" and "permutations".
     """
     shape = layout.canonical(np.zeros(layout.shape)).shape
     rank = len(shape) - 1
     if name == "channels":
-        return [permuted(1, rng.permutation(shape[0]))] if shape[0] > 1 else []
+        return [permuted(1, _order(shape[0], rng))] if shape[0] > 1 else []
     if name == "flips":
         axes = range(2, rank + 2)
         return [flipped(axis) for axis in axes] + ([flipped(*axes)] if rank > 1 else [])
     if name == "transposition":
-        return [Move(_transposed, _transposed), _turned(1), _turned(-1)] if rank > 1 else []
+        return [Move(_transposed, _transposed)] if rank > 1 else []
+    if name == "rotations":
+        return [_turned(1), _turned(2), _turned(-1)] if rank > 1 else []
     assert name == "permutations"
-    return [permuted(axis, rng.permutation(shape[axis - 1])) for axis in range(max(2, rank), rank + 2)]
+    return [permuted(axis, _order(shape[axis - 1], rng)) for axis in range(max(2, rank), rank + 2)]
+
+
+def _order(size: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Return a random order, and not the one that changes nothing."""
+    order = rng.permutation(size)
+    return np.roll(order, 1) if (order == np.arange(size)).all() else order
 
 
 def permuted(axis: int, order: NDArray[np.intp]) -> Move:

@@ -28,7 +28,9 @@ class Residual:
     def relative(self) -> Array:
         """Return values / scale for each example; 0 where both are 0."""
         values, scale = np.broadcast_arrays(np.asarray(self.values, float), np.asarray(self.scale, float))
-        return np.divide(values, scale, out=np.where(values == 0, 0.0, np.inf), where=scale > 0)
+        nothing = (values == 0) & (scale == 0)
+        with np.errstate(over="ignore", invalid="ignore"):  # inf/inf is NaN, which holds for nothing
+            return np.divide(values, scale, out=np.where(nothing, 0.0, np.inf), where=scale > 0)
 
     @property
     def worst(self) -> float:

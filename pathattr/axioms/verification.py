@@ -18,7 +18,9 @@ from pathattr.naming import one_of
 Verdict = Literal["holds", "FAILS", "cannot tell", "information", "does not apply", "by construction"]
 
 UNCLEAR = 0.1
-"""Where rounding alone may move attributions by more than this share, agreement says nothing."""
+"""Where rounding alone may move attributions by more than this share, agreement to less says nothing, ..."""
+CLOSE = 0.01
+"""... unless it is to within this share."""
 
 NUDGE = 1e-3
 """How far inputs are moved off their ties, as a share of the largest: less than a step of an 8-bit picture."""
@@ -53,20 +55,21 @@ class Report:
         return not self.diagnoses and all(row.verdict != "FAILS" for row in self.rows)
 
     def record(self) -> dict[str, Any]:
-        """Return everything as plain values, for JSON."""
-        return {
+        """Return everything as plain values, for JSON; None stands for a number that is not finite."""
+        record = {
             "passed": self.passed,
             "examples": self.examples,
             "diagnoses": [asdict(diagnosis) for diagnosis in self.diagnoses],
             "axioms": [asdict(row) for row in self.rows],
             "settings": dict(self.settings),
         }
+        return _plain(record)
 
     def __str__(self) -> str:
         lines = [str(diagnosis) for diagnosis in self.diagnoses]
         for row in self.rows:
-            numbers = "" if row.residual is None else f"{row.residual:.1e} of {row.tolerance:.1e} ({row.reason})"
-            lines.append(f"{row.verdict:<15} {row.axiom:<20} {row.promise:<18} {numbers}".rstrip())
+            found = row.reason if row.residual is None else f"{row.residual:.1e} of {row.tolerance:.1e} ({row.reason})"
+            lines.append(f"{row.verdict:<15} {row.axiom:<20} {row.promise:<18} {found}".rstrip())
         return "\n".join(lines)
 
 
@@ -95,6 +98,7 @@ def verify(
     for name in names:
         one_of("axiom", name, tuple(AXIOMS))
     settings = {"explainer": repr(explainer), "output": str(explainer.output or "default"), "seed": explainer.seed}
+    settings["nudge"] = nudge
     try:
         case = Case(explainer, inputs, target, args=args, kwargs=kwargs, input_name=input_name, nudge=nudge)
         if (case.host == case.starts[:, 0]).all():
@@ -110,8 +114,10 @@ def verify(
         if progress is not None:
             progress(name, done, len(names))
         rows.append(judged(case, name))
-    # Whether two networks that compute the same get the same is a question about two networks.
-    rows.append(Row("implementation invariance", "equal functions get equal attributions", "exact", "by construction"))
+    if only is None:
+        # Whether two networks that compute the same get the same is a question about two networks.
+        says = "equal functions get equal attributions"
+        rows.append(Row("implementation invariance", says, "exact", "by construction"))
     failed = [row for row in rows if row.axiom == "completeness" and row.verdict == "FAILS"]
     wrong = [disagreeing(f"the completeness gap stays at {row.residual:.1%} of the score's range") for row in failed]
     return Report(tuple(rows), tuple(wrong), settings, len(case.host))
@@ -122,14 +128,26 @@ def judged(case: Case, name: str) -> Row:
     axiom = AXIOMS[name]
     shape = case.layout.canonical(np.zeros(case.layout.shape)).shape
     promise = promised(case.explainer, shape, name)
-    residual = axiom.residual(case)
+    try:
+        residual = axiom.residual(case)
+    except ModelError as error:  # where the axiom leads, the model cannot follow
+        return Row(name, axiom.says, promise, "cannot tell", reason=str(error))
     if residual is None:
         return Row(name, axiom.says, promise, "does not apply")
     verdict: Verdict = "holds" if residual.holds else "FAILS"
     if promise == "not promised":
         verdict = "information"
-    elif promise == "exact" and residual.tolerance > UNCLEAR:
-        verdict = "cannot tell"
+    elif residual.holds and residual.worst > CLOSE:
+        unclear = residual.tolerance > UNCLEAR if promise == "exact" else residual.tolerance == np.inf
+        verdict = "cannot tell" if unclear else verdict
     return Row(
         name, axiom.says, promise, verdict, residual.worst, residual.tolerance, residual.reason, residual.details
     )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -35,17 +35,18 @@ class Term:
     targets: NDArray[np.intp] | None = None
 
 
-def seen_through(backend: type[Backend], terms: Sequence[Term]) -> type[Backend]:
+def seen_through(backend: type[Backend], terms: Sequence[Term], like: Any) -> type[Backend]:
     """Return the backend with every model seen as the sum of terms; paths and arithmetic stay the backend's own.
 
-    Outputs are those of the first term, so that a target can be looked up; gradients are those of the sum.
+    Outputs are those of the first term, so that a target can be looked up; gradients are those of the sum. `like` are
+    the user's inputs: a function without parameters runs where they are.
     """
 
     class View(backend):  # type: ignore[misc, valid-type]  # made for a backend known only now
         def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:
-            super().__init__(model, inputs, call, options)
+            super().__init__(model, like, call, options)
             # The change is made once, around a backend that knows nothing of it.
-            self._plain = backend(model, inputs, call, options)
+            self._plain = backend(model, like, call, options)
 
         @contextmanager
         def running(self) -> Iterator[None]:

@@ -131,9 +131,10 @@ PROMISES = {
     "channel scale": "one factor per channel changes nothing",
     "channels": "attributions move with channels that change places",
     "flips": "attributions move with flips of the spatial axes",
-    "transposition": "attributions move with a transposition, and with rotations where flips hold too",
+    "transposition": "attributions move with a transposition",
     "permutations": "attributions move with permutations of rows and of columns (SIG paper, Prop. 3.1)",
     "distance": "‖x − γ(α)‖ never rises",
+    "Eckart-Young": "γ(α) is as close to x as its singular values allow: at rank r, none is closer",
 }
 """What some families promise and others do not, by name; see `PathFamily.promises`."""
 

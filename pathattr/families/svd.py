@@ -68,7 +68,8 @@ class SVD(PathFamily):
     def promises(self, shape: tuple[int, ...]) -> frozenset[str]:
         """Return the promises of singular components: what permutes rows or columns permutes singular vectors."""
         names = {"sensitivity", "channels", "flips", "permutations", "distance"}
-        return frozenset(names | {"transposition", "channel scale"} if self.channels == "separate" else names)
+        separate = self.channels == "separate" or shape[0] == 1
+        return frozenset(names | {"transposition", "channel scale", "Eckart-Young"} if separate else names)
 
     @property
     def default_ordering(self) -> Ordering:

@@ -19,6 +19,9 @@ from pathattr.layout import Array, spatial_labels, spectral_labels
 from pathattr.naming import one_of
 from pathattr.orderings import ApproximationThenFinest, Ordering, Scale
 
+_EVEN_FILTERS = ("bior1.", "bior3.", "rbio1.", "rbio3.")
+"""Biorthogonal wavelets with symmetric filters of even length: mirrored pictures have mirrored coefficients."""
+
 
 @dataclass(frozen=True)
 class Wavelet(PathFamily):
@@ -100,14 +103,20 @@ class Wavelet(PathFamily):
                 yield replace(band, scale=index + 1)
 
     def promises(self, shape: tuple[int, ...]) -> frozenset[str]:
-        """Return the promises of wavelets: flips for Haar, distance for orthogonal ones, both on even sides only."""
+        """Return the promises of wavelets: flips for those of even symmetry, distance for orthogonal ones.
+
+        Both on even sides only: of an odd one, a pixel is doubled.
+        """
         names = {"channels", "channel scale", "transposition"}
-        even = self.mode == "periodization" and halves_evenly(shape[1:], self.levels)
-        if even and self.name in ("haar", "db1"):
-            names.add("flips")
-        # dmey is orthogonal by name, but its filters are tabulated approximately.
-        if even and pywt.Wavelet(self.name).orthogonal and self.name != "dmey":
-            names.add("distance")
+        wavelet = pywt.Wavelet(self.name)
+        haar = wavelet.dec_len == 2  # whatever it is called; no filter of it reaches past the border
+        even = self.stop_at_odd or halves_evenly(shape[1:], self.levels)
+        if even and (haar or self.mode == "periodization"):
+            if haar or self.name.startswith(_EVEN_FILTERS):
+                names.add("flips")
+            # dmey is orthogonal by name, but its filters are tabulated approximately.
+            if haar or (wavelet.orthogonal and self.name != "dmey"):
+                names.add("distance")
         return frozenset(names)
 
     @property
