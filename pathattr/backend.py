@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -18,7 +19,30 @@ from numpy.typing import NDArray
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.targets import Link, Objective
 
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
+
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a device: those still free, and the most that have been in use."""
+
+    free: int
+    peak: int
+
+
+def host_memory() -> Memory | None:
+    """Return the memory of this machine; None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        table = {key: int(rest.split()[0]) for key, _, rest in (line.partition(":") for line in lines)}
+        return Memory(1024 * table["MemAvailable"], 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    except (OSError, KeyError, AttributeError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -166,6 +190,10 @@ class Backend(ABC):
     def finite(self, x: Any) -> Any:
         """Return one boolean a row: all of its numbers are finite."""
 
+    def accumulate(self, total: Any, a: Any, b: Any) -> Any:
+        """Return total + a·b, wide. `total` is given up: its memory may hold the result."""
+        return total + self.wide(a * b)
+
     @abstractmethod
     def link(self, name: str, outputs: Any, axis: int) -> Any:
         """Return outputs through a link of `pathattr.targets.LINKS`, differentiably."""
@@ -173,6 +201,21 @@ class Backend(ABC):
     @abstractmethod
     def select(self, outputs: Any, index: Any) -> Any:
         """Return outputs[p, *index[p]] for every row p, differentiably; `index` is (rows, output axes)."""
+
+    # Memory
+    @classmethod
+    def out_of_memory(cls, error: Exception) -> bool:
+        """Tell whether an error means that less at once would fit."""
+        return isinstance(error, MemoryError)
+
+    @property
+    def on_host(self) -> bool:
+        """True where the model runs on the CPU."""
+        return True
+
+    def memory(self) -> Memory | None:
+        """Return what the device has left and the most that was in use; None where that is not known."""
+        return host_memory() if self.on_host else None
 
     # The model
     @abstractmethod

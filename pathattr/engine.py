@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol
@@ -64,6 +66,29 @@ def fitted(batch_size: int, nodes: int, paths: int) -> int:
     return images * -(-nodes // -(-nodes * images // batch_size))
 
 
+@dataclass
+class _Room:
+    """How many points have turned out to fit the memory at once."""
+
+    points: int = sys.maxsize
+
+
+def _ahead(paths: Iterator[Path], count: int) -> Iterator[list[Path]]:
+    """Yield paths in groups; the next is made in a thread while the caller works on the last.
+
+    Decompositions cost the host, gradients the device.
+    """
+    with ThreadPoolExecutor(1) as pool:
+
+        def take() -> list[Path]:
+            return list(islice(paths, count))
+
+        coming = pool.submit(take)
+        while group := coming.result():
+            coming = pool.submit(take)
+            yield group
+
+
 @dataclass(frozen=True)
 class Engine:
     """Integrates paths on a backend; `capacity` is the number of points that the model sees at once."""
@@ -74,6 +99,7 @@ class Engine:
     rule: Rule
     capacity: int
     components: bool = True
+    _room: _Room = field(default_factory=lambda: _Room(), compare=False)
 
     def integrate(
         self, paths: Iterable[Path], objective: Objective, *, count: int, nodes: int, progress: Progress
@@ -82,9 +108,8 @@ class Engine:
 
         `count` paths of at most `nodes` nodes are to come; `progress(done, total)` counts nodes.
         """
-        paths, done = iter(paths), 0
-        images = max(1, self.capacity // nodes)
-        while group := list(islice(paths, images)):
+        done = 0
+        for group in _ahead(iter(paths), max(1, self.capacity // nodes)):
             found = self._group(group, objective, lambda share: progress(round(nodes * share), nodes * count), done)
             done += len(group)
             progress(nodes * done, nodes * count)
@@ -93,7 +118,10 @@ class Engine:
     def outputs(self, points: Array) -> list[Any]:
         """Return the model's outputs at a whole batch (batch, *example), native, a few at a time."""
         rows = np.arange(len(points))
-        return [self._first(self.backend.outputs(x, rows[own]), len(part)) for part, own, x in self._parts(points)]
+        return [
+            self._first(self._in_parts(len(own), partial(self._outputs, x, rows[own]))[0], len(part))
+            for part, own, x in self._parts(points)
+        ]
 
     def scores_of(self, outputs: Sequence[Any], objective: Objective, targets: NDArray[np.intp]) -> Array:
         """Return the explained score on the host, float64, for what `outputs` returned."""
@@ -109,11 +137,57 @@ class Engine:
 
         `rows` tells which example each point belongs to.
         """
-        found = [
-            self.backend.to_numpy(self.backend.scores(x, objective, targets[own], rows[own]))[: len(part)]
-            for part, own, x in self._parts(points)
-        ]
+        found = []
+        for part, own, x in self._parts(points):
+            (scores,) = self._in_parts(len(own), partial(self._scores, x, objective, targets[own], rows[own]))
+            found.append(self.backend.to_numpy(scores)[: len(part)])
         return np.concatenate(found).astype(np.float64)
+
+    def _outputs(self, points: Any, rows: NDArray[np.intp], some: slice) -> tuple[Any]:
+        return (self.backend.outputs(points[some], rows[some]),)
+
+    def _scores(
+        self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp], some: slice
+    ) -> tuple[Any]:
+        return (self.backend.scores(points[some], objective, targets[some], rows[some]),)
+
+    def gradients(
+        self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
+    ) -> tuple[Any, Any]:
+        """Return scores and gradients at native points, as `Backend.gradient` does, in parts that fit the memory."""
+
+        def some(part: slice) -> tuple[Any, Any]:
+            return self.backend.gradient(points[part], objective, targets[part], rows[part])
+
+        scores, gradients = self._in_parts(len(rows), some)
+        return scores, gradients
+
+    def _in_parts(self, count: int, call: Callable[[slice], Sequence[Any]]) -> list[Any]:
+        """Return what `call` gives for `count` rows: at once, or in parts where the device has no room for that.
+
+        What has been computed is kept, and later calls start with the size that fitted.
+        """
+        parts: list[Sequence[Any]] = []
+        first = 0
+        while first < count:
+            size = min(self._room.points, count - first)
+            try:
+                parts.append(call(slice(first, first + size)))
+                first += size
+                continue
+            except Exception as error:
+                if not self.backend.out_of_memory(error):
+                    raise
+                if size == 1:
+                    raise ModelError(
+                        f"the model runs out of memory on a single point of shape {self.layout.shape}: {error}. Use a "
+                        "device with more memory, or smaller inputs"
+                    ) from error
+            # Outside the handler: the error holds on to what it was raised over.
+            self._room.points = size // 2
+        if len(parts) == 1:
+            return list(parts[0])
+        return [self.backend.concat(list(part), 0) for part in zip(*parts, strict=True)]
 
     def _parts(self, points: Array) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], Any]]:
         """Yield a few points at a time: their numbers, the same filled up to one shape, and the points natively."""
@@ -154,7 +228,7 @@ class Engine:
             rows = np.repeat([path.row for path in paths], size)[index]
             targets = np.repeat([path.targets for path in paths], size, axis=0)[index]
             flat = backend.reshape(points, (len(paths) * size, *shape))
-            values, gradients = backend.gradient(
+            values, gradients = self.gradients(
                 flat if len(index) == len(inside) and inside.all() else backend.take(flat, index),
                 objective, targets, rows,
             )  # fmt: skip
@@ -166,12 +240,12 @@ class Engine:
             gradients = backend.reshape(gradients, (len(paths), size, *shape))
             # One node after the other: the order of a sum, hence its rounding, does not depend on the blocks.
             for j in range(size):
-                features.add(gradients[:, j] * increments[:, j])
+                features.add(gradients[:, j], increments[:, j])
             if self.components:
                 for term, total, moved in zip(walk.terms, parts, gates, strict=True):
                     projections = backend.wide(term.project(backend, gradients))
                     for j in range(size):
-                        total.add(projections[:, j] * moved[:, j])
+                        total.add(projections[:, j], moved[:, j])
             report(before + len(paths) * (first + size) / nodes)
         values = met.checked()
         attributions = features.numpy((len(paths), *shape))
@@ -244,7 +318,8 @@ class _Walk:
             if self._schedule.jumping and not backend.has_float64:
                 # In float32 a gate may jump one edge early or late, past the sub-nodes that the jump was given.
                 return backend.wide(self._schedule.gates(np, column, term.strengths_on_host[:, None]))
-            return self._schedule.gates(backend, backend.wide(column), term.strengths[:, None])
+            inside = bool(((column > 0) & (column < 1)).all())
+            return self._schedule.gates(backend, backend.wide(column), term.strengths[:, None], inside=inside)
 
         low, share = at(self._low), self._share[:, edges]
         if not share.any():
@@ -298,8 +373,12 @@ class _Sum:
         self._total: Any = None
         self._lost: Any = None
 
-    def add(self, term: Any) -> None:
-        term = self._backend.wide(term)
+    def add(self, a: Any, b: Any) -> None:
+        """Add the product of two arrays."""
+        if self._total is not None and not self._compensate:
+            self._total = self._backend.accumulate(self._total, a, b)
+            return
+        term = self._backend.wide(a * b)
         if self._total is None:
             self._total, self._lost = term, 0.0 * term if self._compensate else None
             return
@@ -348,6 +427,10 @@ class _Record:
 
 def _combine(weights: Sequence[float], size: int, edges: Any) -> Any:
     """Return Σ_w weights[w]·edges[:, w : w + size]."""
+    if weights == (-1, 1):  # one reading instead of two, the same bits
+        return edges[:, 1 : 1 + size] - edges[:, :size]
+    if weights == (0.5, 0.5):
+        return 0.5 * (edges[:, :size] + edges[:, 1 : 1 + size])
     total: Any = None
     for w, weight in enumerate(weights):
         if weight:

@@ -150,6 +150,10 @@ class NumpyBackend(Backend):
     def finite(self, x: Any) -> NDArray[np.bool_]:
         return np.isfinite(x).reshape(len(x), -1).all(axis=1)
 
+    def accumulate(self, total: Any, a: Any, b: Any) -> NDArray[np.float64]:
+        total += a * b
+        return np.asarray(total)
+
     def link(self, name: str, outputs: Any, axis: int) -> NDArray[Any]:
         return LINK_FUNCTIONS[name](outputs, axis)
 

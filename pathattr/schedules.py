@@ -66,13 +66,15 @@ class Schedule(ABC):
         """Return the α at which the gate of each strength jumps, for schedules that jump."""
         return self.starts(strengths)
 
-    def gates(self, ops: Elementwise, alpha: Any, strengths: Any) -> Any:
-        """Return the gates for positions α and strengths, two arrays that broadcast."""
+    def gates(self, ops: Elementwise, alpha: Any, strengths: Any, *, inside: bool = False) -> Any:
+        """Return the gates for positions α and strengths, two arrays that broadcast; `inside`: no α is 0 or 1."""
         if self.jumping:
             gate = ops.where(alpha >= self.openings(strengths), 1.0, 0.0 * strengths)
         else:
             progress = (alpha - self.starts(strengths)) / self.overlap
             gate = self.ramp(ops, ops.clip(progress, 0.0, 1.0))
+        if inside:
+            return gate
         return ops.where(alpha <= 0, 0.0, ops.where(alpha >= 1, 1.0, gate))
 
 

@@ -183,6 +183,15 @@ class JaxBackend(Backend):
     def select(self, outputs: Any, index: Any) -> jax.Array:
         return _SCORES.select(outputs, index)
 
+    @classmethod
+    def out_of_memory(cls, error: Exception) -> bool:
+        told = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+        return told or super().out_of_memory(error)
+
+    @property
+    def on_host(self) -> bool:
+        return bool((self._device or jax.devices()[0]).platform == "cpu")
+
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> jax.Array:
         with self._explained():
             return self._compiled.forward(self._arrays, points, self._further(rows))

@@ -174,6 +174,14 @@ class TensorFlowBackend(Backend):
     def select(self, outputs: Any, index: Any) -> tf.Tensor:
         return _OPS.select(outputs, index)
 
+    @classmethod
+    def out_of_memory(cls, error: Exception) -> bool:
+        return isinstance(error, tf.errors.ResourceExhaustedError) or super().out_of_memory(error)
+
+    @property
+    def on_host(self) -> bool:
+        return self._device is None or _device_name(self._device) == "cpu"
+
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> tf.Tensor:
         args, kwargs = self._call.bind(points, lambda value: self._repeated(value, rows))
         outputs = _run(self._traces.outputs, args, kwargs)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import asdict
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import pathattr_keras
-from pathattr.backend import NO_OPTIONS, Backend, Call, first_output
+from pathattr.backend import NO_OPTIONS, Backend, Call, Memory, first_output
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.targets import Objective
+from pathattr_torch.modes import Modes
 from pathattr_torch.network import build
 
 _FLOATS = (torch.float32, torch.float64)
@@ -30,6 +33,7 @@ class TorchBackend(Backend):
     name = "torch"
     channel_axis = 1
     class_axis = 1
+    options: ClassVar[Mapping[str, Any]] = MappingProxyType(asdict(Modes()))
 
     @classmethod
     def recognises_model(cls, model: Any) -> bool:
@@ -65,6 +69,8 @@ class TorchBackend(Backend):
         if isinstance(model, nn.Module):
             _check(model, training=not self._keras)
         self._model, self._call = model, call
+        self._modes = Modes.of({**self.options, **options})
+        self._callee = self._modes.callee(model)
         self._parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
         held = next((p for p in self._parameters if p.is_floating_point()), None)
         like = inputs if isinstance(inputs, Tensor) else torch.as_tensor(inputs)
@@ -82,7 +88,7 @@ class TorchBackend(Backend):
     def running(self) -> Iterator[None]:
         """Work outside any surrounding inference mode, with the parameters' gradients off; put them back after."""
         wanted = [parameter.requires_grad for parameter in self._parameters]
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), self._modes.held():
             try:
                 for parameter in self._parameters:
                     parameter.requires_grad_(False)
@@ -144,7 +150,11 @@ class TorchBackend(Backend):
         return torch.index_select(x, 0, torch.tensor(rows, device=x.device))
 
     def finite(self, x: Any) -> Tensor:
-        return torch.isfinite(torch.flatten(x, 1)).all(dim=1)
+        # The largest magnitude is NaN or infinite where any number is: one reading, no array of flags.
+        return torch.isfinite(torch.linalg.vector_norm(torch.flatten(x, 1), float("inf"), dim=1))
+
+    def accumulate(self, total: Any, a: Any, b: Any) -> Tensor:
+        return total.add_(a * b)
 
     def link(self, name: str, outputs: Any, axis: int) -> Tensor:
         return _LINKS[name](outputs, axis)
@@ -154,10 +164,31 @@ class TorchBackend(Backend):
         columns = [torch.tensor(column, device=outputs.device) for column in np.moveaxis(index, 1, 0)]
         return outputs[(rows, *columns)]
 
+    @classmethod
+    def out_of_memory(cls, error: Exception) -> bool:
+        # The allocator of the host raises a plain RuntimeError.
+        told = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        return told or super().out_of_memory(error)
+
+    @property
+    def on_host(self) -> bool:
+        return self._device.type == "cpu"
+
+    def memory(self) -> Memory | None:
+        if self._device.type == "cuda":
+            held = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+            free, _ = torch.cuda.mem_get_info(self._device)
+            return Memory(free + held, torch.cuda.max_memory_allocated(self._device))
+        return super().memory()
+
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> Tensor:
+        points = self._modes.arranged(points)
         args, kwargs = self._call.bind(points, lambda value: self._repeated(value, rows))
-        given = pathattr_keras.call(self._model, args, kwargs) if self._keras else self._model(*args, **kwargs)
+        with self._modes.casting(self._device):
+            given = pathattr_keras.call(self._model, args, kwargs) if self._keras else self._callee(*args, **kwargs)
         outputs = first_output(given, self.recognises_array)
+        if self._modes.autocast is not None:
+            outputs = outputs.to(self._dtype)  # probabilities underflow in half precision
         if outputs.shape[:1] != points.shape[:1]:
             raise ModelError(
                 f"the model returned shape {tuple(outputs.shape)} for {len(points)} points: expected one row for each. "

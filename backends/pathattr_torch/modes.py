@@ -1,0 +1,80 @@
+"""Faster ways to run a model, each an option of the backend with an error of its own (docs/speed.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from pathattr.errors import InvalidInput
+from pathattr.naming import one_of
+
+_compiled: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Modes:
+    """How the model runs; each field is the option of that name.
+
+    `autocast="bfloat16"` runs what autocast allows in half precision: parameters, scores and gradients stay float32.
+    `tf32` lets CUDA multiply float32 in fewer bits (True), forbids it (False) or leaves the global setting (None).
+    `channels_last` lays pictures out as convolutions on tensor cores like them. `compile` runs `torch.compile(model)`,
+    compiled once per model.
+    """
+
+    autocast: str | None = None
+    tf32: bool | None = None
+    channels_last: bool = False
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.autocast is not None:
+            one_of("autocast", self.autocast, ("bfloat16",))
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Modes:
+        """Return the modes that a backend's options mean."""
+        return cls(**options)
+
+    def callee(self, model: Any) -> Callable[..., Any]:
+        """Return what to call for the model."""
+        if not self.compile:
+            return model
+        if not isinstance(model, nn.Module):
+            raise InvalidInput("backend_options={'compile': True} is for modules: compile the function before passing it")
+        if model not in _compiled:
+            # The copy that torch.compile returns must not keep the model alive from inside the table.
+            _compiled[model] = torch.compile(model.forward)
+        return _compiled[model]
+
+    def arranged(self, points: Tensor) -> Tensor:
+        """Return points in the memory layout that was asked for."""
+        if self.channels_last and points.ndim in (4, 5):
+            layout = torch.channels_last if points.ndim == 4 else torch.channels_last_3d
+            return points.contiguous(memory_format=layout)
+        return points
+
+    def casting(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Hold autocast for a call of the model."""
+        return nullcontext() if self.autocast is None else torch.autocast(device.type, torch.bfloat16)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the global switches for the run, and put them back as they were."""
+        if self.tf32 is None:
+            yield
+            return
+        parts = (torch.backends.cuda.matmul, torch.backends.cudnn)
+        before = [part.allow_tf32 for part in parts]
+        try:
+            for part in parts:
+                part.allow_tf32 = self.tf32
+            yield
+        finally:
+            for part, was in zip(parts, before, strict=True):
+                part.allow_tf32 = was
