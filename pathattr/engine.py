@@ -429,8 +429,6 @@ def _combine(weights: Sequence[float], size: int, edges: Any) -> Any:
     """Return Σ_w weights[w]·edges[:, w : w + size]."""
     if weights == (-1, 1):  # one reading instead of two, the same bits
         return edges[:, 1 : 1 + size] - edges[:, :size]
-    if weights == (0.5, 0.5):
-        return 0.5 * (edges[:, :size] + edges[:, 1 : 1 + size])
     total: Any = None
     for w, weight in enumerate(weights):
         if weight:
