@@ -404,14 +404,18 @@ class _Record:
         self._blocks: list[tuple[NDArray[np.intp], NDArray[np.intp], Any, Any]] = []
 
     def add(self, image: NDArray[np.intp], node: NDArray[np.intp], values: Any, gradients: Any) -> None:
-        self._blocks.append((image, node, values, self._backend.finite(gradients)))
+        flags = self._backend.finite(gradients)
+        if self._backend.on_host:
+            # Copied at once: small arrays that stay would pin the memory between large ones that come and go.
+            values, flags = (np.array(self._backend.to_numpy(part)) for part in (values, flags))
+        self._blocks.append((image, node, values, flags))
 
     def checked(self) -> list[Array]:
         """Return the values along each path; raise ModelError at the first that is not finite."""
         found = [np.empty(len(positions)) for positions in self._positions]
         for image, node, native, flags in self._blocks:
-            values = self._backend.to_numpy(native)[: len(image)].astype(np.float64)
-            smooth = self._backend.to_numpy(flags)[: len(image)]
+            values = np.asarray(self._backend.to_numpy(native))[: len(image)].astype(np.float64)
+            smooth = np.asarray(self._backend.to_numpy(flags))[: len(image)]
             for i, j, value, ok in zip(image, node, values, smooth, strict=True):
                 if not (ok and (np.isfinite(value) or not self._backend.has_values)):
                     known = np.isfinite(value) or not self._backend.has_values

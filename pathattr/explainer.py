@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from pathattr.attribution import Attribution, Components
 from pathattr.backend import Backend, Call
 from pathattr.baselines import Baseline, Context, Samples, baseline_from
+from pathattr.capacity import ON_HOST, fitting
 from pathattr.checks import check_finite, numbers, whole
 from pathattr.engine import Engine, Integral, Path, Progress, fitted
 from pathattr.errors import InvalidInput, MissingExtra, ModelError
@@ -49,7 +51,8 @@ class PathExplainer:
     `output` is the explained number ("probability", "logit", "log_probability", "raw" or a callable on the model's
     outputs), `link` what turns the model's outputs into probabilities ("softmax", "sigmoid", "identity" for none,
     "already" if they are), `class_axis` where the classes are. `channel_axis` counts the batch axis; None: no
-    channels. `batch_size` bounds the points in one call of the model. `components=False` leaves out the
+    channels. `batch_size` bounds the points in one call of the model; "auto" finds how many fit the memory, at the
+    price of five gradients, and an error of memory halves either and goes on. `components=False` leaves out the
     attributions per component. `progress` is True (needs rich) or a callable (done, total).
 
     `preset="published"` is the SIG paper's setting: 199 left intervals (200 points), ω = 0.4, the published order
@@ -76,7 +79,7 @@ class PathExplainer:
         preprocessing: Preprocessing | None = None,
         channel_axis: int | None | Literal["auto"] = "auto",
         class_axis: int | None = None,
-        batch_size: int = 32,
+        batch_size: int | Literal["auto"] = 32,
         components: bool = True,
         progress: bool | Progress = False,
         seed: int = 0,
@@ -109,7 +112,8 @@ class PathExplainer:
         self.baseline = baseline_from(baseline, preprocessing)
         self.output, self.link, self.class_axis = output, link, class_axis
         self.channel_axis = channel_axis
-        self.batch_size = whole("batch_size", batch_size)
+        self.batch_size = batch_size if batch_size == "auto" else whole("batch_size", batch_size)
+        self._fits: dict[tuple[int, ...], int] = {}  # by the shape of an example
         self.components, self.progress = components, progress
         self.seed = whole("seed", seed, least=0)
         self.backend, self.backend_options = backend, dict(backend_options or {})
@@ -185,8 +189,8 @@ class PathExplainer:
         starts = self.starts(backend, host, layout)
         references = starts.shape[1]
         rule, nodes = RULES[self.rule], self.steps + RULES[self.rule].padding
-        capacity = fitted(self.batch_size, nodes, batch * references)
-        engine = Engine(backend, layout, self.schedule, rule, capacity, self.components)
+        most = ON_HOST if self.batch_size == "auto" else self.batch_size
+        engine = Engine(backend, layout, self.schedule, rule, fitted(most, nodes, batch * references), self.components)
 
         rows = np.repeat(np.arange(batch), references)
         if backend.has_outputs:
@@ -206,6 +210,13 @@ class PathExplainer:
         if backend.has_values:
             _check_scores(score, 1)
             _check_scores(start_scores.sum(axis=1), 0)
+
+        if self.batch_size == "auto":
+            shape = host.shape[1:]
+            if shape not in self._fits:
+                first = partial(_first_gradients, engine, host[:1], objective, targets[:1])
+                self._fits[shape] = fitting(backend, first)
+            engine = replace(engine, capacity=fitted(self._fits[shape], nodes, batch * references))
 
         def paths() -> Iterator[Path]:
             for row in range(batch):
@@ -338,6 +349,12 @@ class _Example:
             max((float(v) for part in integrals for v in part.values), default=-np.inf),
             sum(part.evaluations for part in integrals),
         )
+
+
+def _first_gradients(engine: Engine, point: Array, objective: Objective, targets: NDArray[np.intp], count: int) -> None:
+    """Take so many gradients at one point."""
+    rows = np.zeros(count, np.intp)
+    engine.gradients(engine.backend.asarray(point[rows]), objective, targets[rows], rows)
 
 
 def _checked(backend: Backend, inputs: Any) -> Array:

@@ -46,7 +46,9 @@ class Modes:
         if not self.compile:
             return model
         if not isinstance(model, nn.Module):
-            raise InvalidInput("backend_options={'compile': True} is for modules: compile the function before passing it")
+            raise InvalidInput(
+                "backend_options={'compile': True} is for modules: compile the function before passing it"
+            )
         if model not in _compiled:
             # The copy that torch.compile returns must not keep the model alive from inside the table.
             _compiled[model] = torch.compile(model.forward)
@@ -69,7 +71,7 @@ class Modes:
         if self.tf32 is None:
             yield
             return
-        parts = (torch.backends.cuda.matmul, torch.backends.cudnn)
+        parts: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
         before = [part.allow_tf32 for part in parts]
         try:
             for part in parts:
