@@ -64,6 +64,8 @@ class Attribution:
     highest: Array
     evaluations: NDArray[np.intp]
     forward_passes: int
+    error: Array
+    """The estimated relative L2 error of the attributions, (batch,); NaN where the nodes were not refined."""
     settings: dict[str, Any] = field(default_factory=dict)
     channel_axis: int | None = None
     """Where the channels of one example are (batch axis not counted)."""
@@ -156,7 +158,7 @@ class Attribution:
         """Write everything to one .npz without pickle; whole or not at all."""
         arrays = {
             name: np.asarray(getattr(self, name))
-            for name in ("score", "baseline_score", "gap", "target", "lowest", "highest", "evaluations")
+            for name in ("score", "baseline_score", "gap", "target", "lowest", "highest", "evaluations", "error")
         }
         arrays["attributions"] = self.numpy()
         for name in ("attributions", "strengths") if self.components is not None else ():
@@ -198,7 +200,8 @@ class Attribution:
                 **{
                     name: arrays[name]
                     for name in (
-                        "attributions", "score", "baseline_score", "gap", "target", "lowest", "highest", "evaluations"
+                        "attributions", "score", "baseline_score", "gap", "target", "lowest", "highest", "evaluations",
+                        "error",
                     )
                 },
             )  # fmt: skip

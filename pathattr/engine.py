@@ -48,13 +48,17 @@ class Path:
 
 @dataclass(frozen=True)
 class Integral:
-    """What came of one path, in float64: attributions of features and of components, values met, gradients taken."""
+    """What came of one path, in float64: attributions of features and of components, values met, gradients taken.
+
+    `error` is the estimated relative L2 error of the attributions; NaN where nothing estimates it.
+    """
 
     attributions: Array
     components: tuple[Array, ...]
     strengths: tuple[Array, ...]
     values: Array
     evaluations: int
+    error: float = np.nan
 
 
 def fitted(batch_size: int, nodes: int, paths: int) -> int:
@@ -73,7 +77,7 @@ class _Room:
     points: int = sys.maxsize
 
 
-def _ahead(paths: Iterator[Path], count: int) -> Iterator[list[Path]]:
+def ahead(paths: Iterator[Path], count: int) -> Iterator[list[Path]]:
     """Yield paths in groups; the next is made in a thread while the caller works on the last.
 
     Decompositions cost the host, gradients the device.
@@ -109,7 +113,7 @@ class Engine:
         `count` paths of at most `nodes` nodes are to come; `progress(done, total)` counts nodes.
         """
         done = 0
-        for group in _ahead(iter(paths), max(1, self.capacity // nodes)):
+        for group in ahead(iter(paths), max(1, self.capacity // nodes)):
             found = self._group(group, objective, lambda share: progress(round(nodes * share), nodes * count), done)
             done += len(group)
             progress(nodes * done, nodes * count)
@@ -193,13 +197,13 @@ class Engine:
         """Yield a few points at a time: their numbers, the same filled up to one shape, and the points natively."""
         for first in range(0, len(points), self.capacity):
             part = np.arange(first, min(first + self.capacity, len(points)))
-            own = self._filled(part)
+            own = self.filled(part)
             yield part, own, self.backend.asarray(points[own])
 
     def _first(self, array: Any, count: int) -> Any:
         return array if len(array) == count else self.backend.take(array, np.arange(count))
 
-    def _filled(self, index: NDArray[np.intp]) -> NDArray[np.intp]:
+    def filled(self, index: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return row numbers, repeated up to the capacity where shapes must not change."""
         if not self.backend.static_shapes or len(index) == self.capacity:
             return index
@@ -212,7 +216,7 @@ class Engine:
         backend, rule, shape = self.backend, self.rule, paths[0].start.shape
         counts = np.array([path.edges.nodes(rule) for path in paths])
         nodes = int(counts.max())
-        walk = _Walk(self, paths, nodes)
+        walk = Walk(self, paths, nodes)
         features = _Sum(backend)
         parts = [_Sum(backend) for _ in walk.terms]
         met = _Record(backend, paths, [path.edges.positions(rule) for path in paths])
@@ -224,7 +228,7 @@ class Engine:
             inside = (np.arange(first, first + size) < counts[:, None]).ravel()
             chosen = np.flatnonzero(inside)
             image = np.repeat(np.arange(len(paths)), size)[chosen]
-            index = self._filled(chosen)
+            index = self.filled(chosen)
             rows = np.repeat([path.row for path in paths], size)[index]
             targets = np.repeat([path.targets for path in paths], size, axis=0)[index]
             flat = backend.reshape(points, (len(paths) * size, *shape))
@@ -264,7 +268,7 @@ class Engine:
         ]
 
 
-class _Walk:
+class Walk:
     """The points of a few paths, block by block; edge points on the border of two blocks are made once."""
 
     def __init__(self, engine: Engine, paths: Sequence[Path], nodes: int) -> None:
@@ -291,14 +295,7 @@ class _Walk:
         """Return evaluation points and increments (images, size, *example), and the increments of each term's gates."""
         overlap = self._rule.window - 1
         fresh = slice(first if self._points is None else first + overlap, first + size + overlap)
-        gates = [self._gate(term, fresh) for term in self.terms]
-        points = self._start
-        for term, gate in zip(self.terms, gates, strict=True):
-            points = points + term.synthesise(self._backend, self._backend.narrow(gate))
-        arrived = (self._low[:, fresh] >= 1) & (self._share[:, fresh] == 0)
-        if arrived.any():  # the end point is x itself, not its synthesis
-            mask = self._backend.wide(arrived.astype(np.float64).reshape(*arrived.shape, *(1,) * self._rank))
-            points = self._backend.where(mask > 0.5, self._end, points)
+        points, gates = self.at(self._low[:, fresh], self._high[:, fresh], self._share[:, fresh])
         if self._points is not None:
             points = self._backend.concat([self._points[:, -overlap:], points], axis=1)
             gates = [
@@ -309,23 +306,34 @@ class _Walk:
         moved = partial(_combine, self._rule.increment, size)
         return _combine(self._rule.point, size, points), moved(points), [moved(gate) for gate in gates]
 
-    def _gate(self, term: _Operands, edges: slice) -> Any:
-        """Return a term's gates at some edges, wide (images, edges, *gate)."""
+    def at(self, low: Array, high: Array, share: Array) -> tuple[Any, list[Any]]:
+        """Return the points at edges (images, edges), natively (images, edges, *example), and each term's gates."""
+        gates = [self._gate(term, low, high, share) for term in self.terms]
+        points = self._start
+        for term, gate in zip(self.terms, gates, strict=True):
+            points = points + term.synthesise(self._backend, self._backend.narrow(gate))
+        arrived = (low >= 1) & (share == 0)
+        if arrived.any():  # the end point is x itself, not its synthesis
+            mask = self._backend.wide(arrived.astype(np.float64).reshape(*arrived.shape, *(1,) * self._rank))
+            points = self._backend.where(mask > 0.5, self._end, points)
+        return points, gates
+
+    def _gate(self, term: _Operands, low: Array, high: Array, share: Array) -> Any:
+        """Return a term's gates at edges (images, edges), wide (images, edges, *gate)."""
         backend, rank = self._backend, len(term.gate_shape)
 
         def at(alpha: Array) -> Any:
-            column = alpha[:, edges].reshape(alpha.shape[0], -1, *(1,) * rank)
+            column = alpha.reshape(*alpha.shape, *(1,) * rank)
             if self._schedule.jumping and not backend.has_float64:
                 # In float32 a gate may jump one edge early or late, past the sub-nodes that the jump was given.
                 return backend.wide(self._schedule.gates(np, column, term.strengths_on_host[:, None]))
             inside = bool(((column > 0) & (column < 1)).all())
             return self._schedule.gates(backend, backend.wide(column), term.strengths[:, None], inside=inside)
 
-        low, share = at(self._low), self._share[:, edges]
         if not share.any():
-            return low
+            return at(low)
         weight = backend.wide(share.reshape(*share.shape, *(1,) * rank))
-        return (1.0 - weight) * low + weight * at(self._high)
+        return (1.0 - weight) * at(low) + weight * at(high)
 
 
 class _Operands:
@@ -417,21 +425,27 @@ class _Record:
             values = np.asarray(self._backend.to_numpy(native))[: len(image)].astype(np.float64)
             smooth = np.asarray(self._backend.to_numpy(flags))[: len(image)]
             for i, j, value, ok in zip(image, node, values, smooth, strict=True):
-                if not (ok and (np.isfinite(value) or not self._backend.has_values)):
-                    known = np.isfinite(value) or not self._backend.has_values
-                    what = "its gradient" if known else f"the explained score ({value})"
-                    raise ModelError(
-                        f"image {self._paths[i].row}: {what} is not finite at α = {self._positions[i][j]:.4g} of the "
-                        "path. Inputs and baseline are finite, so the model makes it: look at the model there, or "
-                        "choose another baseline or output (output='logit' instead of a probability that underflows)"
-                    )
+                check_node(self._backend, self._paths[i].row, self._positions[i][j], value, ok)
                 found[i][j] = value
         return found
 
 
+def check_node(backend: Backend, row: int, alpha: float, value: float, smooth: bool) -> None:
+    """Raise ModelError unless a node's score, and its gradient (`smooth`), are finite."""
+    known = np.isfinite(value) or not backend.has_values
+    if smooth and known:
+        return
+    what = "its gradient" if known else f"the explained score ({value})"
+    raise ModelError(
+        f"image {row}: {what} is not finite at α = {alpha:.4g} of the path. Inputs and baseline are finite, so the "
+        "model makes it: look at the model there, or choose another baseline or output (output='logit' instead of a "
+        "probability that underflows)"
+    )
+
+
 def _combine(weights: Sequence[float], size: int, edges: Any) -> Any:
     """Return Σ_w weights[w]·edges[:, w : w + size]."""
-    if weights == (-1, 1):  # one reading instead of two, the same bits
+    if tuple(weights) == (-1.0, 1.0):  # one reading instead of two, the same bits
         return edges[:, 1 : 1 + size] - edges[:, :size]
     total: Any = None
     for w, weight in enumerate(weights):

@@ -13,19 +13,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pathattr.adaptive import refine
 from pathattr.attribution import Attribution, Components
 from pathattr.backend import Backend, Call
 from pathattr.baselines import Baseline, Context, Samples, baseline_from
 from pathattr.capacity import ON_HOST, fitting
-from pathattr.checks import check_finite, numbers, whole
-from pathattr.engine import Engine, Integral, Path, Progress, fitted
+from pathattr.checks import check_finite, is_number, numbers, whole
+from pathattr.engine import Engine, Integral, Path, Progress, Walk, fitted
 from pathattr.errors import InvalidInput, MissingExtra, ModelError
 from pathattr.families import FAMILIES, SVD, PathFamily
 from pathattr.layout import Array, Layout
 from pathattr.naming import named, one_of
+from pathattr.nodes import NODES, Course, Nodes, Refined, Uniform
 from pathattr.orderings import ORDERINGS, Energy, Ordering
 from pathattr.preprocessing import Preprocessing
-from pathattr.quadrature import RULES, uniform_edges
+from pathattr.quadrature import NOWHERE, RULES
+from pathattr.refinement import Aim
 from pathattr.registry import wrapped
 from pathattr.schedules import SCHEDULES, LinearRamp, Schedule
 from pathattr.targets import (
@@ -45,7 +48,9 @@ class PathExplainer:
 
     The path is γ(α) = x' + Σ_k g_k(α)·C_k: `family` gives the components C_k of x − x' (default `SVD()`, that is
     Spectral Integrated Gradients), `ordering` their strengths (default: the family's), `schedule` the gates g_k
-    (default `LinearRamp(overlap=0.4)`). `steps` intervals (200) are integrated by `rule` (midpoint).
+    (default `LinearRamp(overlap=0.4)`). `steps` intervals (200) are integrated by `rule` (midpoint), their nodes placed
+    by `nodes` (see `pathattr.nodes`; uniform). `steps="auto"` takes as many gradients as it needs for an estimated
+    relative L2 error of at most `tolerance`, at most a thousand; the result's `error` is the estimate.
 
     `baseline`: see `pathattr.baselines`; black where `preprocessing` says how pictures are normalised, else zero.
     `output` is the explained number ("probability", "logit", "log_probability", "raw" or a callable on the model's
@@ -71,7 +76,9 @@ class PathExplainer:
         family: PathFamily | str | None = None,
         ordering: Ordering | str | None = None,
         schedule: Schedule | str | None = None,
-        steps: int | None = None,
+        steps: int | Literal["auto"] | None = None,
+        tolerance: float = 0.02,
+        nodes: Nodes | str | None = None,
         rule: str | None = None,
         baseline: Baseline | Samples | str | float | Any = None,
         output: Output | Callable[[Any], Any] | None = None,
@@ -101,9 +108,24 @@ class PathExplainer:
         schedule = named("schedule", LinearRamp() if schedule is None else schedule, SCHEDULES, Schedule)
         schedule = replace(schedule, jumps="published") if published else schedule
         self.schedule = schedule if self.family.ordered else replace(schedule, overlap=1.0)
-        self.steps = whole("steps", (199 if published else 200) if steps is None else steps)
-        self.rule = ("left" if published else "midpoint") if rule is None else rule
+        self.steps: int | Literal["auto"] = (
+            "auto" if steps == "auto" else whole("steps", (199 if published else 200) if steps is None else steps)
+        )
+        self.tolerance = _tolerance(tolerance)
+        plain: Nodes = Refined() if self.steps == "auto" else Uniform()
+        self.nodes = named("nodes", plain if nodes is None else nodes, NODES, Nodes)
+        refined = isinstance(self.nodes, Refined)
+        if self.steps == "auto" and not refined:
+            raise InvalidInput(f"steps='auto' refines its nodes; nodes={nodes!r} takes a number of steps")
+        self.rule = ("left" if published else "trapezoid" if refined else "midpoint") if rule is None else rule
         one_of("rule", self.rule, tuple(RULES))
+        if refined and self.rule != "trapezoid":
+            raise InvalidInput(f"refined nodes are integrated by the trapezoidal rule; got rule={self.rule!r}")
+        if refined and self.schedule.jumping:
+            raise InvalidInput(
+                "refined nodes need a schedule without jumps: jumps are given their steps already. Choose ω > 0 and a "
+                "continuous ramp, or nodes='uniform' with a number of steps"
+            )
         if self.schedule.jumping and self.schedule.jumps == "published":
             self.rule = "left"  # the gradient before each jump
         if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
@@ -188,7 +210,8 @@ class PathExplainer:
         batch = len(host)
         starts = self.starts(backend, host, layout)
         references = starts.shape[1]
-        rule, nodes = RULES[self.rule], self.steps + RULES[self.rule].padding
+        rule = RULES[self.rule]
+        nodes = CEILING if self.steps == "auto" else self.steps + rule.padding
         most = ON_HOST if self.batch_size == "auto" else self.batch_size
         engine = Engine(backend, layout, self.schedule, rule, fitted(most, nodes, batch * references), self.components)
 
@@ -221,9 +244,15 @@ class PathExplainer:
         def paths() -> Iterator[Path]:
             for row in range(batch):
                 for start in starts[row]:
-                    yield self._path(start, host[row], layout, targets[row], row)
+                    yield self._path(start, host[row], layout, targets[row], row, engine, objective)
 
-        integrals = engine.integrate(paths(), objective, count=len(rows), nodes=nodes, progress=progress)
+        if isinstance(self.nodes, Refined):
+            # Refinement shares its blocks among images by itself.
+            engine = replace(engine, capacity=most if self.batch_size != "auto" else self._fits[host.shape[1:]])
+            tolerance = self.tolerance if self.steps == "auto" else None
+            integrals = refine(engine, paths(), objective, Aim(nodes, tolerance), count=len(rows), progress=progress)
+        else:
+            integrals = engine.integrate(paths(), objective, count=len(rows), nodes=nodes, progress=progress)
         parts = [_Example.mean(list(islice(integrals, references))) for _ in range(batch)]
         attributions = np.stack([part.attributions for part in parts])
         baseline_score = start_scores.mean(axis=1)
@@ -237,7 +266,8 @@ class PathExplainer:
             lowest=np.minimum(np.minimum(score, start_scores.min(axis=1)), [part.lowest for part in parts]),
             highest=np.maximum(np.maximum(score, start_scores.max(axis=1)), [part.highest for part in parts]),
             evaluations=np.array([part.evaluations for part in parts], dtype=np.intp),
-            forward_passes=batch + len(rows),
+            error=np.array([part.error for part in parts]),
+            forward_passes=batch + len(rows) * (1 + self.nodes.passes),
             settings=self._settings(backend, objective, layout),
             channel_axis=layout.channel_axis,
         )
@@ -270,7 +300,16 @@ class PathExplainer:
         check_finite("the baseline in the model's precision", starts)
         return starts
 
-    def _path(self, start: Array, end: Array, layout: Layout, targets: NDArray[np.intp], row: int) -> Path:
+    def _path(
+        self,
+        start: Array,
+        end: Array,
+        layout: Layout,
+        targets: NDArray[np.intp],
+        row: int,
+        engine: Engine | None = None,
+        objective: Objective | None = None,
+    ) -> Path:
         with np.errstate(over="ignore"):  # said in the next line
             difference = layout.canonical(end - start)
         check_finite(f"input − baseline of image {row}", difference)
@@ -283,8 +322,13 @@ class PathExplainer:
         rounding = np.finfo(np.float64).eps * np.sqrt(facts.energy.shape[1])
         moving = facts.energy > rounding * facts.energy.max(axis=1, keepdims=True)
         energy = np.where(moving, facts.energy, 0.0)
-        edges = uniform_edges(self.schedule, table.ravel(), energy.ravel(), self.steps)
-        return Path(start, end, decomposition, decomposition.split(table), edges, targets, row)
+        path = Path(start, end, decomposition, decomposition.split(table), NOWHERE, targets, row)
+        if engine is None or objective is None or isinstance(self.nodes, Refined) or self.steps == "auto":
+            return path  # its nodes are found on the way, or not asked for
+        course = Course(self.schedule, table.ravel(), energy.ravel())
+        nodes = Uniform() if self.schedule.jumping or not energy.any() else self.nodes
+        scores = partial(_scores_along, engine, path, objective)
+        return replace(path, edges=nodes.edges(course, self.steps, scores))
 
     def _components(self, parts: Sequence[_Example]) -> Components:
         return Components(
@@ -301,6 +345,8 @@ class PathExplainer:
             "ordering": repr(self.ordering),
             "schedule": repr(self.schedule),
             "steps": self.steps,
+            "tolerance": self.tolerance if self.steps == "auto" else None,
+            "nodes": repr(self.nodes),
             "rule": self.rule,
             "baseline": _described(self.baseline),
             "output": objective.kind,
@@ -314,9 +360,13 @@ class PathExplainer:
         }
 
 
+CEILING = 1000
+"""The most gradients that `steps="auto"` spends on a path; the result's error says where they were not enough."""
+
 _SETTINGS = (
-    "family", "ordering", "schedule", "steps", "rule", "baseline", "output", "link", "preprocessing", "channel_axis",
-    "class_axis", "batch_size", "components", "progress", "seed", "backend", "backend_options",
+    "family", "ordering", "schedule", "steps", "tolerance", "nodes", "rule", "baseline", "output", "link",
+    "preprocessing", "channel_axis", "class_axis", "batch_size", "components", "progress", "seed", "backend",
+    "backend_options",
 )  # fmt: skip
 
 
@@ -330,6 +380,7 @@ class _Example:
     lowest: float
     highest: float
     evaluations: int
+    error: float
 
     @classmethod
     def mean(cls, integrals: Sequence[Integral]) -> _Example:
@@ -341,20 +392,45 @@ class _Example:
                 total = total + array
             return total / count
 
+        attributions = mean([part.attributions for part in integrals])
         return cls(
-            mean([part.attributions for part in integrals]),
+            attributions,
             tuple(mean(term) for term in zip(*(part.components for part in integrals), strict=True)),
             tuple(mean(term) for term in zip(*(part.strengths for part in integrals), strict=True)),
             min((float(v) for part in integrals for v in part.values), default=np.inf),
             max((float(v) for part in integrals for v in part.values), default=-np.inf),
             sum(part.evaluations for part in integrals),
+            _error_of_mean(integrals, attributions),
         )
+
+
+def _scores_along(engine: Engine, path: Path, objective: Objective, alpha: Array) -> Array:
+    """Return the explained score at positions of a path, by forward passes."""
+    points, _ = Walk(engine, [path], 0).at(alpha[None], alpha[None], np.zeros((1, len(alpha))))
+    host = engine.backend.to_numpy(points)[0]
+    targets = np.repeat(path.targets[None], len(alpha), axis=0)
+    return engine.scores(host, objective, targets, np.full(len(alpha), path.row))
+
+
+def _tolerance(tolerance: float) -> float:
+    if not is_number(tolerance) or not 0 < tolerance < 1:
+        raise InvalidInput(f"tolerance is a relative error between 0 and 1; got {tolerance!r}")
+    return float(tolerance)
 
 
 def _first_gradients(engine: Engine, point: Array, objective: Objective, targets: NDArray[np.intp], count: int) -> None:
     """Take so many gradients at one point."""
     rows = np.zeros(count, np.intp)
     engine.gradients(engine.backend.asarray(point[rows]), objective, targets[rows], rows)
+
+
+def _error_of_mean(integrals: Sequence[Integral], mean: Array) -> float:
+    """Return the relative error of a mean of attributions: at most that of its parts, added up."""
+    if len(integrals) == 1:
+        return integrals[0].error
+    off = sum(part.error * float(np.linalg.norm(part.attributions)) for part in integrals) / len(integrals)
+    size = float(np.linalg.norm(mean))
+    return off / size if size else (0.0 if off == 0 else np.inf)
 
 
 def _checked(backend: Backend, inputs: Any) -> Array:

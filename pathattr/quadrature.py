@@ -87,6 +87,10 @@ class Edges:
         return np.correlate(padded, np.asarray(rule.point, dtype=float), mode="valid")
 
 
+NOWHERE = Edges(np.zeros(1), np.zeros(1), np.zeros(1), np.empty(0))
+"""The edges of a path that never moves."""
+
+
 def uniform_edges(schedule: Schedule, strengths: Array, energy: Array, steps: int) -> Edges:
     """Return the edges of a path with `steps` equal intervals in α, without those in which nothing moves.
 
@@ -96,7 +100,7 @@ def uniform_edges(schedule: Schedule, strengths: Array, energy: Array, steps: in
     """
     moving = energy > 0
     if not moving.any():
-        return Edges(np.zeros(1), np.zeros(1), np.zeros(1), np.empty(0))
+        return NOWHERE
     grid = np.linspace(0.0, 1.0, steps + 1)
     if not schedule.jumping:
         return _edges(grid, np.flatnonzero(_moves(grid, schedule, strengths[moving])), None)

@@ -236,7 +236,8 @@ def unchanged_features(case: Case) -> Residual:
 
 def batch_independence(case: Case) -> Residual:
     """An example's attributions do not depend on its batch-mates, nor on how many points the model sees at once."""
-    size = max(1, case.explainer.batch_size // 2 - 1)
+    given = case.explainer.batch_size
+    size = 7 if given == "auto" else max(1, given // 2 - 1)
     alone = [case.answer([row], batch_size=size).numpy().astype(np.float64)[0] for row in range(len(case.host))]
     found = np.stack(alone)
     same_bits = bool((found == case.attributions).all())
