@@ -135,7 +135,7 @@ class PathExplainer:
         self.output, self.link, self.class_axis = output, link, class_axis
         self.channel_axis = channel_axis
         self.batch_size = batch_size if batch_size == "auto" else whole("batch_size", batch_size)
-        self._fits: dict[tuple[int, ...], int] = {}  # by the shape of an example
+        self.blocks: dict[tuple[int, ...], int] = {}  # what batch_size="auto" found, by the shape of an example
         self.components, self.progress = components, progress
         self.seed = whole("seed", seed, least=0)
         self.backend, self.backend_options = backend, dict(backend_options or {})
@@ -216,18 +216,7 @@ class PathExplainer:
         engine = Engine(backend, layout, self.schedule, rule, fitted(most, nodes, batch * references), self.components)
 
         rows = np.repeat(np.arange(batch), references)
-        if backend.has_outputs:
-            passes = engine.outputs(host)
-            outputs = np.concatenate([backend.to_numpy(part) for part in passes])
-            link = self.link or backend.model_link
-            check_options(self.output, link)
-            class_axis = backend.class_axis if self.class_axis is None else self.class_axis
-            objective = objective_for(outputs, self.output, link, class_axis)
-            targets = resolve_targets(target, outputs, objective)
-            score = engine.scores_of(passes, objective, targets)
-        else:
-            objective, targets = objective_of_callback(self.output), targets_of_callback(target, batch)
-            score = engine.scores(host, objective, targets, np.arange(batch))
+        objective, targets, score = self.resolved(engine, host, target)
         start_scores = engine.scores(starts.reshape(-1, *host.shape[1:]), objective, targets[rows], rows)
         start_scores = start_scores.reshape(batch, references)
         if backend.has_values:
@@ -236,10 +225,10 @@ class PathExplainer:
 
         if self.batch_size == "auto":
             shape = host.shape[1:]
-            if shape not in self._fits:
+            if shape not in self.blocks:
                 first = partial(_first_gradients, engine, host[:1], objective, targets[:1])
-                self._fits[shape] = fitting(backend, first)
-            engine = replace(engine, capacity=fitted(self._fits[shape], nodes, batch * references))
+                self.blocks[shape] = fitting(backend, first)
+            engine = replace(engine, capacity=fitted(self.blocks[shape], nodes, batch * references))
 
         def paths() -> Iterator[Path]:
             for row in range(batch):
@@ -248,7 +237,7 @@ class PathExplainer:
 
         if isinstance(self.nodes, Refined):
             # Refinement shares its blocks among images by itself.
-            engine = replace(engine, capacity=most if self.batch_size != "auto" else self._fits[host.shape[1:]])
+            engine = replace(engine, capacity=most if self.batch_size != "auto" else self.blocks[host.shape[1:]])
             tolerance = self.tolerance if self.steps == "auto" else None
             integrals = refine(engine, paths(), objective, Aim(nodes, tolerance), count=len(rows), progress=progress)
         else:
@@ -271,6 +260,21 @@ class PathExplainer:
             settings=self._settings(backend, objective, layout),
             channel_axis=layout.channel_axis,
         )
+
+    def resolved(self, engine: Engine, host: Array, target: Any) -> tuple[Objective, NDArray[np.intp], Array]:
+        """Return what is explained, the targets (batch, 1 or 2, output axes) and the score at the inputs."""
+        backend = engine.backend
+        if not backend.has_outputs:
+            objective, targets = objective_of_callback(self.output), targets_of_callback(target, len(host))
+            return objective, targets, engine.scores(host, objective, targets, np.arange(len(host)))
+        passes = engine.outputs(host)
+        outputs = np.concatenate([backend.to_numpy(part) for part in passes])
+        link = self.link or backend.model_link
+        check_options(self.output, link)
+        class_axis = backend.class_axis if self.class_axis is None else self.class_axis
+        objective = objective_for(outputs, self.output, link, class_axis)
+        targets = resolve_targets(target, outputs, objective)
+        return objective, targets, engine.scores_of(passes, objective, targets)
 
     def starts(self, backend: Backend, host: Array, layout: Layout) -> Array:
         """Return the baselines (batch, references, *example), as the model's dtype can hold them."""

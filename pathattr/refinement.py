@@ -28,6 +28,8 @@ GROWTH = 2.0
 """The most that a round multiplies the nodes by: later rounds know better where to cut."""
 PARTS = 8
 """The most parts that a round cuts an interval into, where it aims at a tolerance."""
+BUDGET_PARTS = 64
+"""The same where it spends a budget."""
 LEAST = 8
 """The fewest nodes that a round may add."""
 ROUNDS = 2
@@ -71,10 +73,12 @@ class Refinement:
             return np.empty(0)
         room = self.aim.most - len(self.alpha)
         if self.aim.tolerance is None:
-            return self._cut(_parts(self._z(), -1.0, self._share_of(room), room + 1))
-        allowed = self.aim.tolerance * self.size / SAFETY
+            return self._cut(_parts(self._z(), -1.0, self._share_of(room), BUDGET_PARTS))
+        if len(self.alpha) <= START:  # the first look is too coarse to be believed, however small its estimate
+            return self._cut(_parts(self._z(), -1.0, min(START, room), PARTS))
         if self.error <= self.aim.tolerance:
             return np.empty(0)
+        allowed = self.aim.tolerance * self.size / SAFETY
         growth = max(LEAST, int((GROWTH - 1) * len(self.alpha)))
         return self._cut(_parts(self._z(), allowed**2, min(growth, room), PARTS))
 

@@ -1,4 +1,4 @@
-"""The commands: demo, explain, compare, verify, backends."""
+"""The commands: demo, explain, compare, verify, bench, backends."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from pathattr.cli import options as opt
+from pathattr.cli.benching import cost_of, cost_table
 from pathattr.cli.verifying import table, verify_pictures, write_report
 from pathattr.cli.work import (
     Subject,
@@ -28,6 +29,7 @@ from pathattr.cli.work import (
 )
 from pathattr.errors import InvalidInput, PathattrError
 from pathattr.families import FAMILIES
+from pathattr.files import write_json
 from pathattr.registry import backends as known_backends
 from pathattr.registry import load_backend
 from pathattr.specs import load_model
@@ -38,6 +40,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Which parts of this input made the model say that? Path attribution for any model.",
 )
+
+SHARES = 100  # of a picture, in the bar: gradients are not known beforehand where nodes are refined
 
 FAMILY_OPTION = Annotated[str, typer.Option(help=opt.FAMILY_HELP)]
 
@@ -69,10 +73,10 @@ def _top(show_version: Annotated[bool, typer.Option("--version", help="Print the
 @app.command()
 def demo(
     out: opt.OutOption = Path("pathattr-demo"),
-    steps: opt.StepsOption = 100,
+    steps: opt.StepsOption = "100",
     seed: Annotated[int, typer.Option(help="Which scenes to draw.")] = 0,
     count: Annotated[int, typer.Option(help="How many scenes.")] = 2,
-    batch_size: opt.BatchOption = 32,
+    batch_size: opt.BatchOption = "32",
     device: opt.DeviceOption = None,
     backend: opt.BackendOption = None,
 ) -> None:
@@ -100,30 +104,34 @@ def explain(
     ordering: opt.OrderingOption = None,
     overlap: opt.OverlapOption = 0.4,
     schedule: opt.ScheduleOption = "linear",
-    steps: opt.StepsOption = 200,
-    rule: opt.RuleOption = "midpoint",
+    steps: opt.StepsOption = "200",
+    tolerance: opt.ToleranceOption = 0.02,
+    nodes: opt.NodesOption = None,
+    rule: opt.RuleOption = None,
     baseline: opt.BaselineOption = None,
     target: opt.TargetOption = None,
     contrast: opt.ContrastOption = None,
     output: opt.OutputOption = None,
     device: opt.DeviceOption = None,
     backend: opt.BackendOption = None,
-    batch_size: opt.BatchOption = 32,
+    batch_size: opt.BatchOption = "32",
     seed: opt.SeedOption = 0,
     size: opt.SizeOption = None,
     out: opt.OutOption = Path("pathattr-out"),
 ) -> None:
     """Attribute a model's decision on each picture: an overlay, the signed map, the arrays and a record."""
-    settings = opt.Settings(ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend)
+    settings = opt.Settings(
+        ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend, tolerance, nodes
+    )
     folder = open_folder(out)
     subject = Subject(load_model(model, backend=backend), model, device, size, backend)
     failed = 0
     rows = []
     with _progress() as bar:
-        task = bar.add_task("explaining", total=len(pictures) * steps)
+        task = bar.add_task("explaining", total=len(pictures) * SHARES)
         for index, (name, path) in enumerate(read_subjects(pictures)):
-            bar.update(task, completed=index * steps, description=name)
-            report = partial(_report, bar, task, index * steps, steps)
+            bar.update(task, completed=index * SHARES, description=name)
+            report = partial(_report, bar, task, index * SHARES)
             try:
                 rows.append(explain_one(subject, path, name, family, settings, (target, contrast), folder, report))
             except PathattrError as error:
@@ -148,21 +156,25 @@ def compare(
     ordering: opt.OrderingOption = None,
     overlap: opt.OverlapOption = 0.4,
     schedule: opt.ScheduleOption = "linear",
-    steps: opt.StepsOption = 200,
-    rule: opt.RuleOption = "midpoint",
+    steps: opt.StepsOption = "200",
+    tolerance: opt.ToleranceOption = 0.02,
+    nodes: opt.NodesOption = None,
+    rule: opt.RuleOption = None,
     baseline: opt.BaselineOption = None,
     target: opt.TargetOption = None,
     contrast: opt.ContrastOption = None,
     output: opt.OutputOption = None,
     device: opt.DeviceOption = None,
     backend: opt.BackendOption = None,
-    batch_size: opt.BatchOption = 32,
+    batch_size: opt.BatchOption = "32",
     seed: opt.SeedOption = 0,
     size: opt.SizeOption = None,
     out: opt.OutOption = Path("pathattr-out"),
 ) -> None:
     """Attribute one picture along several paths, side by side on one scale."""
-    settings = opt.Settings(ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend)
+    settings = opt.Settings(
+        ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend, tolerance, nodes
+    )
     families = [name.strip() for name in family.split(",") if name.strip()]
     unknown = [name for name in families if name not in FAMILIES]
     if unknown or not families:
@@ -189,15 +201,15 @@ def verify(
     ordering: opt.OrderingOption = None,
     overlap: opt.OverlapOption = 0.4,
     schedule: opt.ScheduleOption = "linear",
-    steps: opt.StepsOption = 50,
-    rule: opt.RuleOption = "midpoint",
+    steps: opt.StepsOption = "50",
+    rule: opt.RuleOption = None,
     baseline: opt.BaselineOption = None,
     target: opt.TargetOption = None,
     contrast: opt.ContrastOption = None,
     output: opt.OutputOption = None,
     device: opt.DeviceOption = None,
     backend: opt.BackendOption = None,
-    batch_size: opt.BatchOption = 32,
+    batch_size: opt.BatchOption = "32",
     seed: opt.SeedOption = 0,
     size: opt.SizeOption = None,
     out: opt.OutOption = Path("pathattr-out"),
@@ -224,6 +236,36 @@ def verify(
 
 
 @app.command()
+def bench(
+    model: opt.ModelOption,
+    family: FAMILY_OPTION = "svd",
+    overlap: opt.OverlapOption = 0.4,
+    steps: opt.StepsOption = "200",
+    tolerance: opt.ToleranceOption = 0.02,
+    count: Annotated[int, typer.Option(help="For how many pictures to foretell the time.")] = 100,
+    output: opt.OutputOption = None,
+    device: opt.DeviceOption = None,
+    backend: opt.BackendOption = None,
+    batch_size: opt.BatchOption = "auto",
+    size: opt.SizeOption = None,
+    out: opt.OutOption = Path("pathattr-out"),
+) -> None:
+    """Tell what a model costs: a bare gradient, our overhead, the block that fits, the time for N pictures."""
+    if count < 1:
+        raise InvalidInput(f"--count must be at least 1; got {count}")
+    settings = opt.Settings(
+        overlap=overlap, steps=steps, output=output, batch_size=batch_size, backend=backend, tolerance=tolerance
+    )
+    folder = open_folder(out)
+    subject = Subject(load_model(model, backend=backend), model, device, size, backend)
+    record = cost_of(subject, family, settings, count)
+    path = folder / "bench.json"
+    write_json(path, record)
+    _console().print(cost_table(record))
+    typer.echo(f"wrote {path}")
+
+
+@app.command()
 def backends() -> None:
     """Tell which frameworks are installed, and which devices they see."""
     table = Table("backend", "installed", "devices")
@@ -237,8 +279,8 @@ def backends() -> None:
     _console().print(table)
 
 
-def _report(bar: Progress, task: TaskID, before: int, steps: int, done: int, total: int) -> None:
-    bar.update(task, completed=before + steps * done / total)
+def _report(bar: Progress, task: TaskID, before: int, done: int, total: int) -> None:
+    bar.update(task, completed=before + SHARES * done / total)
 
 
 def _checking(bar: Progress, task: TaskID, axiom: str, done: int, total: int) -> None:

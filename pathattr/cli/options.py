@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ from pathattr.explainer import PathExplainer
 from pathattr.families import FAMILIES
 from pathattr.images import ImageModel
 from pathattr.naming import named
+from pathattr.nodes import NODES
 from pathattr.orderings import ORDERINGS
 from pathattr.quadrature import RULES
 from pathattr.schedules import SCHEDULES, Schedule
@@ -31,8 +32,14 @@ ModelOption = Annotated[
 OrderingOption = Annotated[str | None, typer.Option(help=f"{_names(ORDERINGS)}; default: the family's.")]
 ScheduleOption = Annotated[str, typer.Option(help=f"{_names(SCHEDULES)}.")]
 OverlapOption = Annotated[float, typer.Option(help="Overlap ω of the windows, 0 to 1; 1 is the straight line.")]
-StepsOption = Annotated[int, typer.Option(help="Intervals of the path.")]
-RuleOption = Annotated[str, typer.Option(help=f"{_names(RULES)}.")]
+StepsOption = Annotated[
+    str, typer.Option(help="Intervals of the path, or auto: as many gradients as the tolerance takes.")
+]
+ToleranceOption = Annotated[float, typer.Option(help="Estimated relative error at which --steps auto stops.")]
+NodesOption = Annotated[str | None, typer.Option(help=f"Where nodes lie: {_names(NODES)}; default: uniform.")]
+RuleOption = Annotated[
+    str | None, typer.Option(help=f"{_names(RULES)}; default: midpoint, or trapezoid where nodes are refined.")
+]
 BaselineOption = Annotated[
     str | None,
     typer.Option(help=f"{_names(BASELINES)} or a number; default: black where the preprocessing is known, else zero."),
@@ -41,7 +48,7 @@ TargetOption = Annotated[str | None, typer.Option(help="Class index or name; def
 ContrastOption = Annotated[str | None, typer.Option(help="Explain the target's score minus this class's.")]
 OutputOption = Annotated[str | None, typer.Option("--output", help=f"{_names(OUTPUTS)}; default: probability.")]
 DeviceOption = Annotated[str | None, typer.Option(help="Such as cpu, cuda, cuda:1 or mps.")]
-BatchOption = Annotated[int, typer.Option(help="Points that the model sees at once.")]
+BatchOption = Annotated[str, typer.Option(help="Points that the model sees at once, or auto: what fits.")]
 BackendOption = Annotated[
     str | None, typer.Option(help="Force one, such as torch, tensorflow or jax; default: the model's own.")
 ]
@@ -58,13 +65,15 @@ class Settings:
     ordering: str | None = None
     schedule: str = "linear"
     overlap: float = 0.4
-    steps: int = 200
-    rule: str = "midpoint"
+    steps: str = "200"
+    rule: str | None = None
     baseline: str | None = None
     output: str | None = None
-    batch_size: int = 32
+    batch_size: str = "32"
     seed: int = 0
     backend: str | None = None
+    tolerance: float = 0.02
+    nodes: str | None = None
 
     def explainer(self, image_model: ImageModel, channel_axis: int, family: str) -> PathExplainer:
         """Return the explainer that these settings mean for a model and a family."""
@@ -74,13 +83,15 @@ class Settings:
             family=family,
             ordering=self.ordering,
             schedule=_with_overlap(schedule, self.overlap),
-            steps=self.steps,
+            steps=_whole_or_auto("--steps", self.steps),
+            tolerance=self.tolerance,
+            nodes=self.nodes,
             rule=self.rule,
             baseline=_number_or_name(self.baseline),
             output=self.output,  # type: ignore[arg-type]  # a name, checked by the explainer
             preprocessing=image_model.preprocessing,
             channel_axis=channel_axis,
-            batch_size=self.batch_size,
+            batch_size=_whole_or_auto("--batch-size", self.batch_size),
             seed=self.seed,
             backend=self.backend,
         )
@@ -110,6 +121,15 @@ def _class(given: str | None, classes: Any) -> int | None:
 
 def _with_overlap(schedule: Schedule, overlap: float) -> Schedule:
     return replace(schedule, overlap=overlap)
+
+
+def _whole_or_auto(option: str, given: str) -> int | Literal["auto"]:
+    if given == "auto":
+        return "auto"
+    try:
+        return int(given)
+    except ValueError:
+        raise InvalidInput(f"{option} takes a whole number or auto; got {given!r}") from None
 
 
 def _number_or_name(baseline: str | None) -> str | float | None:

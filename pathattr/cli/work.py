@@ -116,6 +116,7 @@ def explain_picture(
         "baseline_score": float(attribution.baseline_score[0]),
         "gap": float(attribution.gap[0]),
         "relative_gap": float(attribution.relative_gap[0]) if np.isfinite(attribution.relative_gap[0]) else None,
+        "error": float(attribution.error[0]) if np.isfinite(attribution.error[0]) else None,
         "evaluations": int(attribution.evaluations[0]),
         "forward_passes": attribution.forward_passes,
         "seconds": round(time.perf_counter() - began, 3),

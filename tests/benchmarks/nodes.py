@@ -1,0 +1,194 @@
+"""What it costs to integrate to 2%: placements of nodes, and the tolerance mode with its calibration.
+
+    python tests/benchmarks/nodes.py measure --model FILE.py:CALLABLE --images FILE.npy --json OUT.json
+    python tests/benchmarks/nodes.py page A.json B.json > docs/nodes.md
+
+Images are an array (count, channels, height, width), as the model takes them. The truth is the refined path with
+`--truth` nodes, whose own error is told by the difference from half as many. A forward pass counts as a third of a
+gradient.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import pathattr as pa
+from pathattr.nodes import ArcLength, OutputAware, Refined, Uniform
+from pathattr.specs import load_model
+
+OVERLAPS = (0.4, 0.1)
+LEVEL = 0.02
+LADDER = (25, 50, 100, 200, 400)
+FURTHER = (800, 1600)  # for placements that are not there yet
+PLACEMENTS = {
+    "uniform in α, left rule, 0 to 1 (published)": ("left", Uniform()),
+    "uniform in α, midpoint": ("midpoint", Uniform()),
+    "equal shares of length, midpoint": ("midpoint", ArcLength()),
+    "output-aware, 33 passes, √|ΔF|": ("midpoint", OutputAware()),
+    "output-aware, 33 passes, |ΔF|": ("midpoint", OutputAware(exponent=1.0)),
+    "refined by gradients": ("trapezoid", Refined()),
+}
+
+
+def attributed(model, x, overlap, batch_size, **options):
+    schedule = pa.LinearRamp(overlap)
+    return pa.PathExplainer(model, schedule=schedule, batch_size=batch_size, components=False, **options)(x)
+
+
+def flat(found):
+    return found.numpy().astype(np.float64).reshape(len(found.score), -1)
+
+
+def relative(found, truth):
+    return np.linalg.norm(found - truth, axis=1) / np.linalg.norm(truth, axis=1)
+
+
+def crossing(cost, error):
+    """The cost from which on the error stays below the level, between two rungs on log scales; inf if it never does."""
+    above = np.flatnonzero(np.asarray(error) > LEVEL)
+    if not len(above):
+        return float(cost[0])
+    k = above[-1]
+    if k == len(error) - 1:
+        return float("inf")
+    part = np.log(error[k] / LEVEL) / np.log(error[k] / error[k + 1])
+    return float(cost[k] * (cost[k + 1] / cost[k]) ** part)
+
+
+def measure(options):
+    torch.set_num_threads(options.threads)
+    model = load_model(options.model).model
+    images = torch.tensor(np.load(options.images), dtype=torch.float32)
+    record = {"model": options.name or options.model, "truth": options.truth, "runs": []}
+    for overlap in OVERLAPS:
+        for first in range(0, len(images), options.group):
+            x = images[first : first + options.group]
+            say(f"ω = {overlap}: images {first} to {first + len(x) - 1} of {len(images)}")
+            truth, auto = (
+                attributed(model, x, overlap, options.batch_size, **settings)
+                for settings in (
+                    {"steps": options.truth, "nodes": "refined"},
+                    {"steps": "auto", "tolerance": LEVEL},
+                )
+            )
+            reference = flat(truth)
+            run = {
+                "overlap": overlap,
+                "images": list(range(first, first + len(x))),
+                "truth_against_half": against_half(model, x, overlap, options, reference) if not first else [],
+                "auto": {
+                    "cost": (auto.evaluations + 1).tolist(),
+                    "estimate": auto.error.tolist(),
+                    "error": relative(flat(auto), reference).tolist(),
+                },
+                "ladder": {},
+            }
+            some = max(0, min(len(x), options.images_for_ladder - first))
+            for name, (rule, nodes) in PLACEMENTS.items() if some else ():
+                run["ladder"][name] = ladder(
+                    model, x[:some], overlap, options.batch_size, rule, nodes, reference[:some]
+                )
+            record["runs"].append(run)
+            Path(options.json).write_text(json.dumps(record))
+
+
+def against_half(model, x, overlap, options, reference):
+    half = attributed(model, x, overlap, options.batch_size, steps=options.truth // 2, nodes="refined")
+    return relative(flat(half), reference).tolist()
+
+
+def ladder(model, x, overlap, batch_size, rule, nodes, truth):
+    costs, errors = [], []
+    for steps in (*LADDER, *FURTHER):
+        if steps in FURTHER and (np.array(errors[-1]) < LEVEL / 2).all():
+            break
+        found = attributed(model, x, overlap, batch_size, steps=steps, rule=rule, nodes=nodes)
+        # Left: every point that the published code evaluates, resting or not; others: those that were evaluated.
+        gradients = np.full(len(x), steps) if rule == "left" else found.evaluations
+        costs.append((gradients + nodes.passes / 3).tolist())
+        errors.append(relative(flat(found), truth).tolist())
+    return {"cost": costs, "error": errors}
+
+
+def page(paths):
+    print("""# Where the nodes lie, and how many it takes
+
+What attributions of 2% relative L2 error cost, in gradients per image (a forward pass counts as a third of one), on real
+networks with ReLU: the SVD path by energy, linear ramp, probability of the predicted class, black baseline.
+
+`steps="auto"` refines until its own estimate is below the tolerance; the estimate is compared with the truth here.
+
+Measured by `python tests/benchmarks/nodes.py measure ...` and written by `python tests/benchmarks/nodes.py page ...`
+(the script says what it takes).""")
+    for path in paths:
+        record = json.loads(Path(path).read_text())
+        for overlap in OVERLAPS:
+            runs = [run for run in record["runs"] if run["overlap"] == overlap]
+            if runs:
+                section(record, overlap, runs)
+
+
+def section(record, overlap, runs):
+    checked = np.concatenate([run["truth_against_half"] for run in runs])
+    print(f"""
+## {record["model"]}, ω = {overlap}
+
+{sum(len(run["images"]) for run in runs)} images. Truth: {record["truth"]} refined nodes; half as many differ from it by
+{np.median(checked):.2%} in the median and {checked.max():.2%} at most ({len(checked)} images).
+
+| placement | gradients for 2%: median [quartiles] | never within the ladder | median error at 50 / 100 / 200 steps |
+|---|---|---|---|""")
+    for name in PLACEMENTS:
+        crossings, rungs = [], {50: [], 100: [], 200: []}
+        for run in (run for run in runs if name in run["ladder"]):
+            cost, error = (np.array(run["ladder"][name][key]) for key in ("cost", "error"))
+            crossings += [crossing(cost[:, i], error[:, i]) for i in range(error.shape[1])]
+            for steps, found in rungs.items():
+                found += error[LADDER.index(steps)].tolist()
+        if crossings:
+            low, middle, high = np.quantile(crossings, [0.25, 0.5, 0.75], method="nearest")
+            never = sum(np.isinf(crossings))
+            shown = " / ".join(f"{np.median(found):.1%}" for found in rungs.values())
+            print(f"| {name} | {middle:.0f} [{low:.0f}, {high:.0f}] | {never} of {len(crossings)} | {shown} |")
+    cost, estimate, error = (
+        np.concatenate([run["auto"][key] for run in runs]) for key in ("cost", "estimate", "error")
+    )
+    print(f"""
+`steps="auto"`, tolerance 2%: {np.median(cost):.0f} gradients in the median, {np.quantile(cost, 0.1):.0f} to
+{np.quantile(cost, 0.9):.0f} for eight images of ten, {cost.max():.0f} at most. Estimate {np.median(estimate):.2%} in the
+median; true error {np.median(error):.2%} in the median, {np.quantile(error, 0.9):.2%} for nine of ten, {error.max():.2%}
+at most. The true error is below the estimate for {np.sum(error <= estimate)} of {len(error)} images.""")
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("measure")
+    run.add_argument("--model", required=True)
+    run.add_argument("--name")
+    run.add_argument("--images", required=True)
+    run.add_argument("--images-for-ladder", type=int, default=8)
+    run.add_argument("--truth", type=int, default=640)
+    run.add_argument("--group", type=int, default=10)
+    run.add_argument("--batch-size", type=int, default=64)
+    run.add_argument("--threads", type=int, default=torch.get_num_threads())
+    run.add_argument("--json", required=True)
+    written = commands.add_parser("page")
+    written.add_argument("json", nargs="+")
+    options = parser.parse_args()
+    if options.command == "measure":
+        measure(options)
+    else:
+        page(options.json)
+
+
+if __name__ == "__main__":
+    main()
