@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def _by_block(gradients: _Bare, fits: int) -> dict[int, float]:
         if size > fits or (found and found[size // 2] * size > SECONDS):
             break
         gradients(size, size)  # a new shape may be compiled
-        found[size] = statistics.median(_timed(lambda size=size: gradients(size, size)) / size for _ in range(REPEATS))
+        found[size] = statistics.median(_timed(partial(gradients, size, size)) / size for _ in range(REPEATS))
     return found
 
 

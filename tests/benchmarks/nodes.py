@@ -117,8 +117,8 @@ def ladder(model, x, overlap, batch_size, rule, nodes, truth):
 def page(paths):
     print("""# Where the nodes lie, and how many it takes
 
-What attributions of 2% relative L2 error cost, in gradients per image (a forward pass counts as a third of one), on real
-networks with ReLU: the SVD path by energy, linear ramp, probability of the predicted class, black baseline.
+What attributions of 2% relative L2 error cost, in gradients per image (a forward pass counts as a third of one), on
+real networks with ReLU: the SVD path by energy, linear ramp, probability of the predicted class, black baseline.
 
 `steps="auto"` refines until its own estimate is below the tolerance; the estimate is compared with the truth here.
 
@@ -159,9 +159,9 @@ def section(record, overlap, runs):
     )
     print(f"""
 `steps="auto"`, tolerance 2%: {np.median(cost):.0f} gradients in the median, {np.quantile(cost, 0.1):.0f} to
-{np.quantile(cost, 0.9):.0f} for eight images of ten, {cost.max():.0f} at most. Estimate {np.median(estimate):.2%} in the
-median; true error {np.median(error):.2%} in the median, {np.quantile(error, 0.9):.2%} for nine of ten, {error.max():.2%}
-at most. The true error is below the estimate for {np.sum(error <= estimate)} of {len(error)} images.""")
+{np.quantile(cost, 0.9):.0f} for eight images of ten, {cost.max():.0f} at most. Estimate
+{np.median(estimate):.2%} in the median; true error {np.median(error):.2%} in the median,
+{np.quantile(error, 0.9):.2%} for nine of ten, {error.max():.2%} at most. The true error is below the estimate for {np.sum(error <= estimate)} of {len(error)} images.""")
 
 
 def say(text):
