@@ -161,7 +161,8 @@ def section(record, overlap, runs):
 `steps="auto"`, tolerance 2%: {np.median(cost):.0f} gradients in the median, {np.quantile(cost, 0.1):.0f} to
 {np.quantile(cost, 0.9):.0f} for eight images of ten, {cost.max():.0f} at most. Estimate
 {np.median(estimate):.2%} in the median; true error {np.median(error):.2%} in the median,
-{np.quantile(error, 0.9):.2%} for nine of ten, {error.max():.2%} at most. The true error is below the estimate for {np.sum(error <= estimate)} of {len(error)} images.""")
+{np.quantile(error, 0.9):.2%} for nine of ten, {error.max():.2%} at most. The true error is
+below the estimate for {np.sum(error <= estimate)} of {len(error)} images.""")
 
 
 def say(text):
