@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from pathattr.engine import Engine, Integral, Path, Progress, Walk, ahead, check_node
 from pathattr.layout import Array
-from pathattr.nodes import Course
 from pathattr.refinement import START, Aim, Refinement
 from pathattr.targets import Objective
 
@@ -56,10 +55,7 @@ def refine(
 
 
 def _seated(engine: Engine, path: Path, aim: Aim) -> _Seat:
-    energy = np.concatenate([term.energy.ravel() for term in path.decomposition.terms])
-    strengths = np.concatenate([part.ravel() for part in path.strengths])
-    course = Course(engine.schedule, strengths, energy)
-    return _Seat(path, Walk(engine, [path], 0), Refinement(course, aim), {})
+    return _Seat(path, Walk(engine, [path], 0), Refinement(path.course, aim), {})
 
 
 def _evaluate(engine: Engine, wanted: list[tuple[_Seat, Array]], objective: Objective) -> None:

@@ -18,6 +18,7 @@ from pathattr.contraction import Contraction, contraction
 from pathattr.errors import ModelError
 from pathattr.families.base import Decomposition
 from pathattr.layout import Array, Layout
+from pathattr.nodes import Course
 from pathattr.quadrature import Edges, Rule
 from pathattr.schedules import Schedule
 from pathattr.targets import Objective
@@ -41,6 +42,7 @@ class Path:
     end: Array
     decomposition: Decomposition
     strengths: tuple[Array, ...]
+    course: Course
     edges: Edges
     targets: NDArray[np.intp]
     row: int
@@ -106,14 +108,23 @@ class Engine:
     _room: _Room = field(default_factory=lambda: _Room(), compare=False)
 
     def integrate(
-        self, paths: Iterable[Path], objective: Objective, *, count: int, nodes: int, progress: Progress
+        self,
+        paths: Iterable[Path],
+        objective: Objective,
+        *,
+        count: int,
+        nodes: int,
+        progress: Progress,
+        placed: Callable[[Path], Path] | None = None,
     ) -> Iterator[Integral]:
         """Yield the integral of each path. Paths are drawn as they are needed: few are in memory at a time.
 
-        `count` paths of at most `nodes` nodes are to come; `progress(done, total)` counts nodes.
+        `count` paths of at most `nodes` nodes are to come; `progress(done, total)` counts nodes. `placed` gives a path
+        its edges where that takes the model: paths are drawn in a thread, and models stay in the caller's.
         """
         done = 0
         for group in ahead(iter(paths), max(1, self.capacity // nodes)):
+            group = group if placed is None else [placed(path) for path in group]
             found = self._group(group, objective, lambda share: progress(round(nodes * share), nodes * count), done)
             done += len(group)
             progress(nodes * done, nodes * count)
@@ -297,12 +308,10 @@ class Walk:
         fresh = slice(first if self._points is None else first + overlap, first + size + overlap)
         points, gates = self.at(self._low[:, fresh], self._high[:, fresh], self._share[:, fresh])
         if self._points is not None:
-            points = self._backend.concat([self._points[:, -overlap:], points], axis=1)
-            gates = [
-                self._backend.concat([old[:, -overlap:], new], axis=1)
-                for old, new in zip(self._gates, gates, strict=True)
-            ]
-        self._points, self._gates = points, gates
+            points = self._backend.concat([self._points, points], axis=1)
+            gates = [self._backend.concat([old, new], axis=1) for old, new in zip(self._gates, gates, strict=True)]
+        # Copies: views would keep whole blocks in memory.
+        self._points, *self._gates = (self._backend.concat([part[:, -overlap:]], axis=1) for part in (points, *gates))
         moved = partial(_combine, self._rule.increment, size)
         return _combine(self._rule.point, size, points), moved(points), [moved(gate) for gate in gates]
 

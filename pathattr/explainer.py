@@ -117,7 +117,7 @@ class PathExplainer:
         refined = isinstance(self.nodes, Refined)
         if self.steps == "auto" and not refined:
             raise InvalidInput(f"steps='auto' refines its nodes; nodes={nodes!r} takes a number of steps")
-        self.rule = ("left" if published else "trapezoid" if refined else "midpoint") if rule is None else rule
+        self.rule = ("trapezoid" if refined else "left" if published else "midpoint") if rule is None else rule
         one_of("rule", self.rule, tuple(RULES))
         if refined and self.rule != "trapezoid":
             raise InvalidInput(f"refined nodes are integrated by the trapezoidal rule; got rule={self.rule!r}")
@@ -230,18 +230,26 @@ class PathExplainer:
                 self.blocks[shape] = fitting(backend, first)
             engine = replace(engine, capacity=fitted(self.blocks[shape], nodes, batch * references))
 
-        def paths() -> Iterator[Path]:
+        refined = isinstance(self.nodes, Refined)
+        placing: list[bool] = []
+
+        def paths() -> Iterator[Path]:  # in a thread, where the model is not run
             for row in range(batch):
                 for start in starts[row]:
-                    yield self._path(start, host[row], layout, targets[row], row, engine, objective)
+                    path = self._path(start, host[row], layout, targets[row], row)
+                    placing.append(self._placing(path))
+                    yield path if refined or self.nodes.passes else self._placed(engine, objective, path)
 
-        if isinstance(self.nodes, Refined):
+        if refined:
             # Refinement shares its blocks among images by itself.
             engine = replace(engine, capacity=most if self.batch_size != "auto" else self.blocks[host.shape[1:]])
             tolerance = self.tolerance if self.steps == "auto" else None
             integrals = refine(engine, paths(), objective, Aim(nodes, tolerance), count=len(rows), progress=progress)
         else:
-            integrals = engine.integrate(paths(), objective, count=len(rows), nodes=nodes, progress=progress)
+            placed = partial(self._placed, engine, objective) if self.nodes.passes else None
+            integrals = engine.integrate(
+                paths(), objective, count=len(rows), nodes=nodes, progress=progress, placed=placed
+            )
         parts = [_Example.mean(list(islice(integrals, references))) for _ in range(batch)]
         attributions = np.stack([part.attributions for part in parts])
         baseline_score = start_scores.mean(axis=1)
@@ -256,7 +264,7 @@ class PathExplainer:
             highest=np.maximum(np.maximum(score, start_scores.max(axis=1)), [part.highest for part in parts]),
             evaluations=np.array([part.evaluations for part in parts], dtype=np.intp),
             error=np.array([part.error for part in parts]),
-            forward_passes=batch + len(rows) * (1 + self.nodes.passes),
+            forward_passes=batch + len(rows) + self.nodes.passes * sum(placing),
             settings=self._settings(backend, objective, layout),
             channel_axis=layout.channel_axis,
         )
@@ -311,9 +319,8 @@ class PathExplainer:
         layout: Layout,
         targets: NDArray[np.intp],
         row: int,
-        engine: Engine | None = None,
-        objective: Objective | None = None,
     ) -> Path:
+        """Return a path without edges."""
         with np.errstate(over="ignore"):  # said in the next line
             difference = layout.canonical(end - start)
         check_finite(f"input − baseline of image {row}", difference)
@@ -326,13 +333,18 @@ class PathExplainer:
         rounding = np.finfo(np.float64).eps * np.sqrt(facts.energy.shape[1])
         moving = facts.energy > rounding * facts.energy.max(axis=1, keepdims=True)
         energy = np.where(moving, facts.energy, 0.0)
-        path = Path(start, end, decomposition, decomposition.split(table), NOWHERE, targets, row)
-        if engine is None or objective is None or isinstance(self.nodes, Refined) or self.steps == "auto":
-            return path  # its nodes are found on the way, or not asked for
         course = Course(self.schedule, table.ravel(), energy.ravel())
-        nodes = Uniform() if self.schedule.jumping or not energy.any() else self.nodes
+        return Path(start, end, decomposition, decomposition.split(table), course, NOWHERE, targets, row)
+
+    def _placed(self, engine: Engine, objective: Objective, path: Path) -> Path:
+        assert self.steps != "auto"
+        nodes = self.nodes if self._placing(path) else Uniform()
         scores = partial(_scores_along, engine, path, objective)
-        return replace(path, edges=nodes.edges(course, self.steps, scores))
+        return replace(path, edges=nodes.edges(path.course, self.steps, scores))
+
+    def _placing(self, path: Path) -> bool:
+        """Tell whether a path has places to choose from: it moves, and does not jump."""
+        return not self.schedule.jumping and bool(path.course.energy.any())
 
     def _components(self, parts: Sequence[_Example]) -> Components:
         return Components(
@@ -432,6 +444,8 @@ def _error_of_mean(integrals: Sequence[Integral], mean: Array) -> float:
     """Return the relative error of a mean of attributions: at most that of its parts, added up."""
     if len(integrals) == 1:
         return integrals[0].error
+    if any(np.isinf(part.error) for part in integrals):
+        return np.inf
     off = sum(part.error * float(np.linalg.norm(part.attributions)) for part in integrals) / len(integrals)
     size = float(np.linalg.norm(mean))
     return off / size if size else (0.0 if off == 0 else np.inf)

@@ -53,8 +53,10 @@ class Course:
     def at(self, share: Array) -> Array:
         """Return the α before which such a share of the path lies; 0 and 1 exactly at the ends."""
         alpha, measure = self._measure
-        moving = np.concatenate([[True], np.diff(measure) > 0])  # resting stretches have no place of their own
-        found = np.interp(share, measure[moving], alpha[moving])
+        # The next grid position with more of the path behind it: before it the path moves, whatever rests before that.
+        k = np.clip(np.searchsorted(measure, share, side="right"), 1, GRID - 1)
+        moved = np.maximum(measure[k] - measure[k - 1], np.finfo(float).tiny)
+        found = alpha[k - 1] + (alpha[k] - alpha[k - 1]) * np.clip((share - measure[k - 1]) / moved, 0.0, 1.0)
         return np.where(share <= 0, 0.0, np.where(share >= 1, 1.0, found))
 
     def edges(self, share: Array) -> Edges:
@@ -116,7 +118,10 @@ class OutputAware(Nodes):
 
     def edges(self, course: Course, steps: int, scores: Callable[[Array], Array]) -> Edges:
         share = np.linspace(0.0, 1.0, self.grid)
-        moved = np.abs(np.diff(scores(course.at(share)))) ** self.exponent
+        with np.errstate(invalid="ignore", over="ignore"):
+            moved = np.abs(np.diff(scores(course.at(share)))) ** self.exponent
+        # A score that is not known tells nothing, and one that is not finite is named when a node meets it.
+        moved = np.where(np.isfinite(moved), moved, 0.0)
         density = self.mixture / len(moved) + (1 - self.mixture) * moved / max(moved.sum(), np.finfo(float).tiny)
         total = np.concatenate([[0.0], np.cumsum(density)])
         return course.edges(np.interp(np.linspace(0.0, 1.0, steps + 1), total / total[-1], share))

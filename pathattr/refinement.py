@@ -22,6 +22,8 @@ START = 17
 """Nodes to begin with; with 9 the first look misses too much, 25 gain nothing (docs/nodes.md)."""
 GAP = 0.1
 """The weight of an interval's gap beside the disagreement of its gradients."""
+NOISE = 1e-5
+"""Of the largest score: gaps below may be its rounding in float32."""
 SAFETY = 1.1
 """By how much the estimate is raised, so that nine errors of ten are below it."""
 GROWTH = 2.0
@@ -106,7 +108,9 @@ class Refinement:
         turn = float(turned.sum(dtype=np.float64))
         # ½⟨g + g', Δγ⟩ = ⟨g, Δγ⟩ + ½⟨g' − g, Δγ⟩
         mean = float((self.gradients[t] * moved).sum(dtype=np.float64)) + 0.5 * turn
-        return float(np.vdot(turned, turned)), float(self.scores[t + 1] - self.scores[t] - mean), turn
+        # In float64: squares of a saturated probability's gradients underflow in float32.
+        squares = float(np.square(turned, dtype=np.float64).sum())
+        return squares, float(self.scores[t + 1] - self.scores[t] - mean), turn
 
     def attributions(self) -> Array:
         """Return Σ ½(g + g') ⊙ Δγ over the intervals, (features,), float64."""
@@ -132,10 +136,14 @@ class Refinement:
         return float(off / self.size) if self.size else (0.0 if off == 0 else np.inf)
 
     def _z(self) -> Array:
+        gaps = np.where(np.isnan(self.gaps), 0.0, self.gaps)  # of a model without scores nothing is known
         along = float((self.sums**2).sum())
-        if along <= 0:
-            return self.squares
-        return self.squares + 12 * GAP * self.squares.sum() / along * self.gaps**2
+        if along > 0:
+            return self.squares + 12 * GAP * self.squares.sum() / along * gaps**2
+        # No gradient disagrees along the path, or none is there at all: then a score that moves tells of what lies
+        # between, if it moves by more than float32 rounds it.
+        moved = np.abs(gaps) > NOISE * np.abs(self.scores).max()
+        return self.squares + 12 * GAP * np.where(moved, gaps, 0.0) ** 2
 
     def _share_of(self, room: int) -> int:
         """Return how many nodes this round of a budget may add: growing by the same factor each round."""
@@ -157,9 +165,10 @@ def _parts(z: Array, allowed: float, most: int, each: int) -> np.ndarray[tuple[i
 
     At most `most` cuts, at most `each` parts an interval.
     """
-    m = np.arange(1, max(2, min(each, most + 1)))
-    gain = (z[:, None] / 12 * (1 / m**2 - 1 / (m + 1.0) ** 2)).ravel()
+    # One row a number of parts: of cuts that gain the same, as where nothing is known, each interval has one first.
+    m = np.arange(1, max(2, min(each, most + 1)))[:, None]
+    gain = (z / 12 * (1 / m**2 - 1 / (m + 1.0) ** 2)).ravel()
     order = np.argsort(-gain, kind="stable")
     left = z.sum() / 12 - np.cumsum(gain[order])
     count = min(int((left > allowed).sum()) + 1, most, len(order))
-    return 1 + np.bincount(order[:count] // len(m), minlength=len(z))
+    return 1 + np.bincount(order[:count] % len(z), minlength=len(z))

@@ -35,6 +35,7 @@ def made(attributions, channel_axis=0, **fields):
         "highest": zeros,
         "evaluations": zeros.astype(int),
         "forward_passes": 0,
+        "error": np.full(len(attributions), np.nan),
     }
     return Attribution(attributions=attributions, channel_axis=channel_axis, **(given | fields))
 

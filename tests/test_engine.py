@@ -1,10 +1,12 @@
 """The loop: sums, blocks, padding, and what is not evaluated."""
 
+import threading
+
 import numpy as np
 import pytest
 
 from pathattr import DCT, SVD, CosineRamp, Linear, LinearRamp, NumpyModel, PathExplainer, Rank, Samples, StepRamp
-from pathattr.engine import fitted
+from pathattr.engine import ahead, fitted
 from pathattr.families import FAMILIES
 from pathattr.numpy_backend import NumpyBackend
 from pathattr.quadrature import RULES
@@ -240,3 +242,48 @@ def test_a_jump_costs_no_more_gradients_than_a_ramp():
     counting = fresh(Counting)
     found = explained(counting, inputs(1), family=SVD(), ordering=Rank(), schedule=StepRamp(), steps=50)
     assert sum(counting.sizes) == found.evaluations[0] == 50
+
+
+# What is made ahead
+
+
+@pytest.mark.parametrize(
+    ("count", "groups"), [(1, [[0], [1], [2], [3], [4]]), (2, [[0, 1], [2, 3], [4]]), (9, [[*range(5)]])]
+)
+def test_groups_come_in_order_and_none_is_left(count, groups):
+    assert list(ahead(iter(range(5)), count)) == groups
+    assert list(ahead(iter(()), count)) == []
+
+
+def test_the_next_group_is_made_while_the_first_is_worked_on():
+    made = [threading.Event() for _ in range(4)]
+
+    def paths():
+        for number, event in enumerate(made):
+            event.set()
+            yield number
+
+    groups = ahead(paths(), 1)
+    assert next(groups) == [0]
+    assert made[1].wait(timeout=30)  # nobody asked for it yet
+    assert not made[3].is_set()  # but no more than one ahead
+    assert list(groups) == [[1], [2], [3]]
+
+
+def test_an_error_on_the_way_comes_after_what_was_made_before():
+    def paths():
+        yield 0
+        raise KeyError("decomposition")
+
+    groups = ahead(paths(), 1)
+    assert next(groups) == [0]
+    with pytest.raises(KeyError, match="decomposition"):
+        next(groups)
+
+
+def test_a_loop_that_is_left_leaves_no_thread():
+    before = threading.active_count()
+    groups = ahead(iter(range(5)), 1)
+    next(groups)
+    groups.close()
+    assert threading.active_count() == before

@@ -270,7 +270,7 @@ class Gates(LinearRamp):
 
     function: Callable = lambda a, s, w: a
 
-    def gates(self, ops, alpha, strengths):
+    def gates(self, ops, alpha, strengths, *, inside=False):
         return self.function(alpha, strengths, self.overlap) + 0.0 * (alpha + strengths)
 
 
@@ -311,7 +311,7 @@ class LatentStep(StepRamp):
 
 @dataclass(frozen=True)
 class Misplaced(StepRamp):
-    def gates(self, ops, alpha, strengths):
+    def gates(self, ops, alpha, strengths, *, inside=False):
         return ops.where(alpha >= self.openings(strengths) + 0.1, 1.0, 0.0 * strengths)
 
 
@@ -319,7 +319,7 @@ class Misplaced(StepRamp):
 class OnTheHost(LinearRamp):
     """Takes NumPy, whatever framework asks."""
 
-    def gates(self, ops, alpha, strengths):
+    def gates(self, ops, alpha, strengths, *, inside=False):
         return super().gates(np, np.asarray(alpha), np.asarray(strengths))
 
 

@@ -1,7 +1,10 @@
 """The PyTorch backend: the oracle's numbers, and a model left as it was found."""
 
+import gc
+import shutil
 import subprocess
 import sys
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -288,6 +291,128 @@ def test_cuda_equals_the_oracle(family):
     found = pa.PathExplainer(Smooth().cuda(), family=family, steps=30)(torch.tensor(x), [0, 1, 2])
     assert found.attributions.device.type == "cpu"
     assert relative(found.attributions.numpy(), expected.attributions) < 1e-10
+
+
+# Modes
+
+
+class Convolutions(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Conv2d(2, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Tanh(), nn.Flatten())
+        self.last = nn.Linear(8 * 5 * 3, 4)
+        self.layouts = []
+        self.eval()
+
+    def forward(self, x):
+        if not torch.compiler.is_compiling():
+            self.layouts.append(x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous())
+        return self.last(self.body(x))
+
+
+def in_mode(model=None, x=None, **options):
+    x = torch.tensor(pictures(2)).float() if x is None else x
+    return pa.PathExplainer(model or Convolutions(), steps=20, batch_size=16, backend_options=options)(x, 1)
+
+
+def test_channels_last_changes_the_layout_and_nothing_else():
+    model = Convolutions()
+    expected = in_mode().attributions.numpy()
+    found = in_mode(model, channels_last=True)
+    assert all(model.layouts)
+    assert relative(found.attributions.numpy(), expected) < 1e-5  # other orders of float32 sums, 6e-8 each
+    # Nothing to arrange in series, or without channels.
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+    explainer = pa.PathExplainer(
+        flat, family="dct", steps=3, channel_axis=None, backend_options={"channels_last": True}
+    )
+    assert explainer(torch.rand(2, 12), 0).attributions.shape == (2, 12)
+
+
+def test_autocast_runs_in_half_precision_and_answers_in_float32():
+    expected = in_mode()
+    found = in_mode(autocast="bfloat16")
+    assert found.attributions.dtype == torch.float32
+    assert torch.isfinite(found.attributions).all()
+    # bfloat16 has 8 bits, 0.4% of each number.
+    assert 1e-5 < relative(found.attributions.numpy(), expected.attributions.numpy()) < 0.05
+    assert found.score.dtype == np.float64
+    assert (found.score != expected.score).all()
+    assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("fails", [True, False])
+def test_tf32_is_held_for_the_run_and_put_back(wanted, before, fails):
+    parts = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    kept, seen = [part.allow_tf32 for part in parts], []
+
+    def model(x):
+        seen.append([part.allow_tf32 for part in parts])
+        if fails:
+            raise KeyError("layer")
+        return torch.tanh(x).flatten(1)
+
+    try:
+        for part in parts:
+            part.allow_tf32 = before
+        if fails:
+            with pytest.raises(KeyError, match="layer"):
+                in_mode(model, tf32=wanted)
+        else:
+            in_mode(model, tf32=wanted)
+        assert [part.allow_tf32 for part in parts] == [before, before]
+        assert all(flags == [wanted, wanted] for flags in seen)
+        assert seen
+    finally:
+        for part, was in zip(parts, kept, strict=True):
+            part.allow_tf32 = was
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"autocast": "float16"}, "autocast must be one of 'bfloat16'; got 'float16'"),
+        ({"autocast": True}, "autocast must be one of 'bfloat16'"),
+        ({"bfloat16": True}, "no option bfloat16; it has autocast, channels_last, compile, tf32"),
+    ],
+)
+def test_unknown_modes_are_refused(options, said):
+    with pytest.raises(pa.InvalidInput, match=said):
+        in_mode(**options)
+
+
+def test_a_function_is_compiled_by_its_owner():
+    with pytest.raises(pa.InvalidInput, match="is for modules: compile the function before"):
+        in_mode(lambda x: x.flatten(1), compile=True)
+
+
+def test_what_is_compiled_is_kept_once_a_model_and_does_not_keep_it_alive(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda function: compiled.append(function) or function)
+    model = Convolutions()
+    expected = in_mode(model).attributions
+    for _ in range(2):
+        assert torch.equal(in_mode(model, compile=True).attributions, expected)
+    assert len(compiled) == 1
+    alive = weakref.ref(model)
+    del model
+    gc.collect()
+    assert alive() is None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, where it imports inductor
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_compiled_models_give_the_same():
+    expected = in_mode().attributions.numpy()
+    model = Convolutions()
+    found = in_mode(model, compile=True).attributions.numpy()
+    assert relative(found, expected) < 1e-5  # fused operations round otherwise
+    assert all(p.requires_grad for p in model.parameters())
 
 
 def test_explaining_a_torch_model_imports_no_other_framework():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -49,10 +50,12 @@ class Modes:
             raise InvalidInput(
                 "backend_options={'compile': True} is for modules: compile the function before passing it"
             )
+        forward: Any = model.forward
+        bound = getattr(forward, "__self__", None) is model
         if model not in _compiled:
-            # The copy that torch.compile returns must not keep the model alive from inside the table.
-            _compiled[model] = torch.compile(model.forward)
-        return _compiled[model]
+            # The function, not the method: the table must not keep the model alive.
+            _compiled[model] = torch.compile(forward.__func__ if bound else forward)
+        return partial(_compiled[model], model) if bound else _compiled[model]
 
     def arranged(self, points: Tensor) -> Tensor:
         """Return points in the memory layout that was asked for."""
