@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.engine import Engine, Integral, Path, Progress, Walk, ahead, check_node
+from pathattr.engine import Engine, Integral, Progress, ahead, check_node
 from pathattr.layout import Array
 from pathattr.refinement import START, Aim, Refinement
 from pathattr.targets import Objective
+from pathattr.walk import Path, Walk
 
 
 @dataclass

@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.backend import Backend
-from pathattr.contraction import Contraction, contraction
 from pathattr.errors import ModelError
-from pathattr.families.base import Decomposition
 from pathattr.layout import Array, Layout
-from pathattr.nodes import Course
-from pathattr.quadrature import Edges, Rule
+from pathattr.quadrature import Rule
 from pathattr.schedules import Schedule
 from pathattr.targets import Objective
+from pathattr.walk import Path, Walk
 
 
 class Progress(Protocol):
@@ -29,23 +27,6 @@ class Progress(Protocol):
 
     def __call__(self, done: int, total: int) -> None:
         """Take note."""
-
-
-@dataclass(frozen=True)
-class Path:
-    """One path to integrate along: from `start` to `end`, both arranged as the user's examples, float64.
-
-    `row` is the example of the batch that it belongs to, `targets` (1 or 2, output axes) what is explained.
-    """
-
-    start: Array
-    end: Array
-    decomposition: Decomposition
-    strengths: tuple[Array, ...]
-    course: Course
-    edges: Edges
-    targets: NDArray[np.intp]
-    row: int
 
 
 @dataclass(frozen=True)
@@ -279,109 +260,6 @@ class Engine:
         ]
 
 
-class Walk:
-    """The points of a few paths, block by block; edge points on the border of two blocks are made once."""
-
-    def __init__(self, engine: Engine, paths: Sequence[Path], nodes: int) -> None:
-        backend = engine.backend
-        self._backend, self._rule, self._schedule = backend, engine.rule, engine.schedule
-        self._rank = len(paths[0].start.shape)
-        self.terms = [_Operands(backend, engine.layout, paths, k) for k in range(len(paths[0].decomposition.terms))]
-        self.strengths = [term.strengths_on_host for term in self.terms]
-        self._start = backend.asarray(np.stack([path.start for path in paths]))[:, None]
-        self._end = backend.asarray(np.stack([path.end for path in paths]))[:, None]
-        count, padding = nodes + engine.rule.window - 1, engine.rule.padding
-
-        def padded(edges: Array) -> Array:
-            # First and last edge as often as the rule says, then the last again: nodes without increment.
-            return np.pad(edges, (padding, max(count - padding - len(edges), 0)), mode="edge")[:count]
-
-        self._low, self._high, self._share = (
-            np.stack([padded(getattr(path.edges, name)) for path in paths]) for name in ("low", "high", "share")
-        )
-        self._points: Any = None
-        self._gates: list[Any] = []
-
-    def block(self, first: int, size: int) -> tuple[Any, Any, list[Any]]:
-        """Return evaluation points and increments (images, size, *example), and the increments of each term's gates."""
-        overlap = self._rule.window - 1
-        fresh = slice(first if self._points is None else first + overlap, first + size + overlap)
-        points, gates = self.at(self._low[:, fresh], self._high[:, fresh], self._share[:, fresh])
-        if self._points is not None:
-            points = self._backend.concat([self._points, points], axis=1)
-            gates = [self._backend.concat([old, new], axis=1) for old, new in zip(self._gates, gates, strict=True)]
-        # Copies: views would keep whole blocks in memory.
-        self._points, *self._gates = (self._backend.concat([part[:, -overlap:]], axis=1) for part in (points, *gates))
-        moved = partial(_combine, self._rule.increment, size)
-        return _combine(self._rule.point, size, points), moved(points), [moved(gate) for gate in gates]
-
-    def at(self, low: Array, high: Array, share: Array) -> tuple[Any, list[Any]]:
-        """Return the points at edges (images, edges), natively (images, edges, *example), and each term's gates."""
-        gates = [self._gate(term, low, high, share) for term in self.terms]
-        points = self._start
-        for term, gate in zip(self.terms, gates, strict=True):
-            points = points + term.synthesise(self._backend, self._backend.narrow(gate))
-        arrived = (low >= 1) & (share == 0)
-        if arrived.any():  # the end point is x itself, not its synthesis
-            mask = self._backend.wide(arrived.astype(np.float64).reshape(*arrived.shape, *(1,) * self._rank))
-            points = self._backend.where(mask > 0.5, self._end, points)
-        return points, gates
-
-    def _gate(self, term: _Operands, low: Array, high: Array, share: Array) -> Any:
-        """Return a term's gates at edges (images, edges), wide (images, edges, *gate)."""
-        backend, rank = self._backend, len(term.gate_shape)
-
-        def at(alpha: Array) -> Any:
-            column = alpha.reshape(*alpha.shape, *(1,) * rank)
-            if self._schedule.jumping and not backend.has_float64:
-                # In float32 a gate may jump one edge early or late, past the sub-nodes that the jump was given.
-                return backend.wide(self._schedule.gates(np, column, term.strengths_on_host[:, None]))
-            inside = bool(((column > 0) & (column < 1)).all())
-            return self._schedule.gates(backend, backend.wide(column), term.strengths[:, None], inside=inside)
-
-        if not share.any():
-            return at(low)
-        weight = backend.wide(share.reshape(*share.shape, *(1,) * rank))
-        return (1.0 - weight) * at(low) + weight * at(high)
-
-
-class _Operands:
-    """One term of a few paths' equations on the device, with its two contractions."""
-
-    def __init__(self, backend: Backend, layout: Layout, paths: Sequence[Path], k: int) -> None:
-        terms = [path.decomposition.terms[k] for path in paths]
-        term = terms[0]
-        # Without channels the canonical channel axis, of length 1, leaves the equation.
-        dropped = "" if layout.channel_axis is not None else "c"
-        self.strengths_on_host = np.stack([_squeezed(path.strengths[k], term.gates, dropped) for path in paths])
-        self.strengths = backend.wide(self.strengths_on_host)
-        self.gate_shape = self.strengths_on_host.shape[1:]
-        self._factors = []
-        labels = []
-        for index, factor in enumerate(term.factors):
-            own = factor.labels.replace(dropped, "") if dropped else factor.labels
-            if factor.shared:
-                array = _squeezed(factor.array, factor.labels, dropped)
-            else:
-                array = np.stack([_squeezed(t.factors[index].array, factor.labels, dropped) for t in terms])
-                own = "b" + own
-            labels.append(own)
-            self._factors.append(backend.asarray(array))
-        gates = "bn" + (term.gates.replace(dropped, "") if dropped else term.gates)
-        example = "bn" + layout.labels
-        sizes = paths[0].decomposition.sizes(term) | {"b": 1, "n": 1}
-        self._synthesis: Contraction = contraction([gates, *labels], example, sizes)
-        self._adjoint: Contraction = contraction([example, *labels], gates, sizes)
-
-    def synthesise(self, backend: Backend, gates: Any) -> Any:
-        """Return Σ_k g_k C_k for gates (images, nodes, *gate), arranged as the user's examples."""
-        return self._synthesis(backend.einsum, [gates, *self._factors])
-
-    def project(self, backend: Backend, gradients: Any) -> Any:
-        """Return ⟨gradient, C_k⟩ for gradients (images, nodes, *example)."""
-        return self._adjoint(backend.einsum, [gradients, *self._factors])
-
-
 class _Sum:
     """A running sum in float64, or in two floats where the device has none (Neumaier's compensation)."""
 
@@ -450,20 +328,3 @@ def check_node(backend: Backend, row: int, alpha: float, value: float, smooth: b
         "model makes it: look at the model there, or choose another baseline or output (output='logit' instead of a "
         "probability that underflows)"
     )
-
-
-def _combine(weights: Sequence[float], size: int, edges: Any) -> Any:
-    """Return Σ_w weights[w]·edges[:, w : w + size]."""
-    if tuple(weights) == (-1.0, 1.0):  # one reading instead of two, the same bits
-        return edges[:, 1 : 1 + size] - edges[:, :size]
-    total: Any = None
-    for w, weight in enumerate(weights):
-        if weight:
-            part = edges[:, w : w + size]
-            part = part if weight == 1 else weight * part
-            total = part if total is None else total + part
-    return total
-
-
-def _squeezed(array: Array, labels: str, dropped: str) -> Array:
-    return array.squeeze(axis=labels.index(dropped)) if dropped and dropped in labels else array

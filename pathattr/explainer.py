@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from itertools import islice
@@ -19,13 +19,15 @@ from pathattr.backend import Backend, Call
 from pathattr.baselines import Baseline, Context, Samples, baseline_from
 from pathattr.capacity import ON_HOST, fitting
 from pathattr.checks import check_finite, is_number, numbers, whole
-from pathattr.engine import Engine, Integral, Path, Progress, Walk, fitted
-from pathattr.errors import InvalidInput, MissingExtra, ModelError
+from pathattr.engine import Engine, Progress, fitted
+from pathattr.errors import InvalidInput, MissingExtra
 from pathattr.families import FAMILIES, SVD, PathFamily
+from pathattr.given import check_scores, checked, fitted_starts
 from pathattr.layout import Array, Layout
 from pathattr.naming import named, one_of
 from pathattr.nodes import NODES, Course, Nodes, Refined, Uniform
 from pathattr.orderings import ORDERINGS, Energy, Ordering
+from pathattr.outcome import Example
 from pathattr.preprocessing import Preprocessing
 from pathattr.quadrature import NOWHERE, RULES
 from pathattr.refinement import Aim
@@ -41,6 +43,7 @@ from pathattr.targets import (
     resolve_targets,
     targets_of_callback,
 )
+from pathattr.walk import Path, Walk
 
 
 class PathExplainer:
@@ -195,7 +198,7 @@ class PathExplainer:
     def prepared(self, inputs: Any, call: Call) -> tuple[Backend, Array, Layout]:
         """Return the backend around the model, the inputs on the host and their layout; raises as a call does."""
         backend = wrapped(self.model, inputs, call, self.backend, self.backend_options)
-        host = _checked(backend, inputs)
+        host = checked(backend, inputs)
         return backend, host, Layout.of(host.shape, self.channel_axis, backend.channel_axis)
 
     def _point(self, path: Path, layout: Layout, alpha: np.float64) -> Array:
@@ -220,8 +223,8 @@ class PathExplainer:
         start_scores = engine.scores(starts.reshape(-1, *host.shape[1:]), objective, targets[rows], rows)
         start_scores = start_scores.reshape(batch, references)
         if backend.has_values:
-            _check_scores(score, 1)
-            _check_scores(start_scores.sum(axis=1), 0)
+            check_scores(score, 1)
+            check_scores(start_scores.sum(axis=1), 0)
 
         if self.batch_size == "auto":
             shape = host.shape[1:]
@@ -250,7 +253,7 @@ class PathExplainer:
             integrals = engine.integrate(
                 paths(), objective, count=len(rows), nodes=nodes, progress=progress, placed=placed
             )
-        parts = [_Example.mean(list(islice(integrals, references))) for _ in range(batch)]
+        parts = [Example.mean(list(islice(integrals, references))) for _ in range(batch)]
         attributions = np.stack([part.attributions for part in parts])
         baseline_score = start_scores.mean(axis=1)
         return Attribution(
@@ -306,7 +309,7 @@ class PathExplainer:
                 "a baseline array must hold numbers, in one shape", backend.to_numpy(given) if native else given
             )
             check_finite("the baseline", array)
-            starts = _fitted(array, host.shape, samples)
+            starts = fitted_starts(array, host.shape, samples)
         check_finite("the baseline", starts)
         starts = backend.to_numpy(backend.asarray(starts)).astype(np.float64)
         check_finite("the baseline in the model's precision", starts)
@@ -346,7 +349,7 @@ class PathExplainer:
         """Tell whether a path has places to choose from: it moves, and does not jump."""
         return not self.schedule.jumping and bool(path.course.energy.any())
 
-    def _components(self, parts: Sequence[_Example]) -> Components:
+    def _components(self, parts: Sequence[Example]) -> Components:
         return Components(
             tuple(np.stack(term) for term in zip(*(part.components for part in parts), strict=True)),
             tuple(np.stack(term) for term in zip(*(part.strengths for part in parts), strict=True)),
@@ -386,40 +389,6 @@ _SETTINGS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Example:
-    """One example's integral: the mean over its reference samples."""
-
-    attributions: Array
-    components: tuple[Array, ...]
-    strengths: tuple[Array, ...]
-    lowest: float
-    highest: float
-    evaluations: int
-    error: float
-
-    @classmethod
-    def mean(cls, integrals: Sequence[Integral]) -> _Example:
-        count = len(integrals)
-
-        def mean(arrays: Sequence[Array]) -> Array:
-            total = arrays[0]
-            for array in arrays[1:]:
-                total = total + array
-            return total / count
-
-        attributions = mean([part.attributions for part in integrals])
-        return cls(
-            attributions,
-            tuple(mean(term) for term in zip(*(part.components for part in integrals), strict=True)),
-            tuple(mean(term) for term in zip(*(part.strengths for part in integrals), strict=True)),
-            min((float(v) for part in integrals for v in part.values), default=np.inf),
-            max((float(v) for part in integrals for v in part.values), default=-np.inf),
-            sum(part.evaluations for part in integrals),
-            _error_of_mean(integrals, attributions),
-        )
-
-
 def _scores_along(engine: Engine, path: Path, objective: Objective, alpha: Array) -> Array:
     """Return the explained score at positions of a path, by forward passes."""
     points, _ = Walk(engine, [path], 0).at(alpha[None], alpha[None], np.zeros((1, len(alpha))))
@@ -440,80 +409,6 @@ def _first_gradients(engine: Engine, point: Array, objective: Objective, targets
     engine.gradients(engine.backend.asarray(point[rows]), objective, targets[rows], rows)
 
 
-def _error_of_mean(integrals: Sequence[Integral], mean: Array) -> float:
-    """Return the relative error of a mean of attributions: at most that of its parts, added up."""
-    if len(integrals) == 1:
-        return integrals[0].error
-    if any(np.isinf(part.error) for part in integrals):
-        return np.inf
-    off = sum(part.error * float(np.linalg.norm(part.attributions)) for part in integrals) / len(integrals)
-    size = float(np.linalg.norm(mean))
-    return off / size if size else (0.0 if off == 0 else np.inf)
-
-
-def _checked(backend: Backend, inputs: Any) -> Array:
-    """Return the inputs on the host, float64, as the model's dtype holds them; raise InvalidInput for bad ones."""
-    host = backend.to_numpy(inputs)
-    if host.dtype.kind != "f":
-        raise InvalidInput(
-            f"inputs must be floating-point numbers, got {host.dtype}: gradients with respect to whole numbers do not "
-            "exist. Pass pictures as floats (x / 255, normalised as the model was trained), and embeddings "
-            "(input_name='inputs_embeds') in place of token ids"
-        )
-    if host.ndim < 2 or 0 in host.shape:
-        raise InvalidInput(
-            f"inputs must be a non-empty batch, (batch, ...); got shape {host.shape}: one example is x[None]"
-        )
-    check_finite("inputs", host)
-    host = backend.to_numpy(backend.asarray(host)).astype(np.float64)
-    check_finite("inputs in the model's precision", host)
-    return host
-
-
-def _fitted(array: Array, shape: tuple[int, ...], samples: bool) -> Array:
-    """Return given baselines as (batch, references, *example)."""
-    example = shape[1:]
-    if samples:
-        if array.shape[1:] != example or not len(array):
-            raise InvalidInput(f"Samples need the shape (references, {_listed(example)}); got {array.shape}")
-        return np.broadcast_to(array, (shape[0], *array.shape))
-    if array.shape == example or array.shape == (1, *example):
-        return np.broadcast_to(array.reshape(example), (shape[0], 1, *example))
-    if array.shape == shape:
-        return array[:, None]
-    raise InvalidInput(
-        f"the baseline has shape {array.shape}; expected one example, ({_listed(example)}), or one per input, {shape}. "
-        "For several references per input pass Samples(array); for one number per channel Constant([...])"
-    )
-
-
-def _check_scores(scores: Array, alpha: int) -> None:
-    bad = np.flatnonzero(~np.isfinite(scores))
-    if bad.size:
-        raise ModelError(
-            f"image {bad[0]}: the model's explained score at α = {alpha} (the {'input' if alpha else 'baseline'} "
-            "itself) is not finite: look at the model there, or explain another output (output='logit' where a "
-            "probability is 0)"
-        )
-
-
-def _as_written(targets: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return resolved targets (batch, 1 or 2, axes) without the axes that a user would not write."""
-    targets = targets[:, :, 0] if targets.shape[2] == 1 else targets
-    targets = np.zeros(targets.shape[:2], np.intp) if 0 in targets.shape else targets
-    return targets[:, 0] if targets.shape[1] == 1 else targets
-
-
-def _described(baseline: Any) -> str:
-    if isinstance(baseline, Baseline | Samples):
-        return repr(baseline)
-    return f"array of shape {tuple(np.shape(baseline))}"
-
-
-def _listed(shape: tuple[int, ...]) -> str:
-    return ", ".join(map(str, shape))
-
-
 @contextmanager
 def _reporting(progress: bool | Progress) -> Iterator[Progress]:
     """Hold what is told about progress: nothing, the user's callable, or rich's bar."""
@@ -529,3 +424,16 @@ def _reporting(progress: bool | Progress) -> Iterator[Progress]:
         with Bar(transient=True) as bar:
             task = bar.add_task("gradients")
             yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _as_written(targets: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return resolved targets (batch, 1 or 2, axes) without the axes that a user would not write."""
+    targets = targets[:, :, 0] if targets.shape[2] == 1 else targets
+    targets = np.zeros(targets.shape[:2], np.intp) if 0 in targets.shape else targets
+    return targets[:, 0] if targets.shape[1] == 1 else targets
+
+
+def _described(baseline: Any) -> str:
+    if isinstance(baseline, Baseline | Samples):
+        return repr(baseline)
+    return f"array of shape {tuple(np.shape(baseline))}"
