@@ -565,3 +565,11 @@ def test_inputs_are_nudged_off_ties_and_the_difference_is_not():
 
 def test_pathattr_has_it():
     assert pa.verify is verify
+
+
+@pytest.mark.parametrize("options", [{"steps": "auto"}, {"nodes": "refined", "batch_size": "auto"}])
+def test_explainers_that_choose_their_own_nodes_are_judged_at_uniform_ones(options):
+    x = np.random.default_rng(0).normal(size=(2, 2, 6, 5))
+    report = verify(PathExplainer(TanhNetwork.random((2, 6, 5)).model(), **options), x)
+    assert report.passed, report
+    assert report.settings["nodes"] == "Uniform()"

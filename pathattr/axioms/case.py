@@ -14,12 +14,16 @@ from pathattr.axioms.residual import norm
 from pathattr.axioms.view import Change, Term, same, seen_through
 from pathattr.backend import Backend, Call
 from pathattr.baselines import Baseline, Samples
+from pathattr.capacity import ON_HOST
 from pathattr.explainer import PathExplainer
 from pathattr.families.base import Decomposition
 from pathattr.layout import Array
+from pathattr.nodes import OutputAware, Refined
 from pathattr.registry import backend_for
 from pathattr.targets import Contrast
 
+STEPS = 50
+"""The steps of an explainer that refines its nodes by itself."""
 DRAWS = 3
 """How often rounding is imitated to see what it does to the attributions."""
 ULPS = 4
@@ -33,8 +37,9 @@ class Case:
 
     `inputs`, `target`, `args`, `kwargs` and `input_name` are what the explainer is called with. `nudge` moves inputs
     and baselines together by noise of that share of the largest input: flat parts of a picture tie in max poolings,
-    where rounding alone chooses the gradient and attributions mean nothing to the last digit. What is expensive is
-    computed once and shared by the axioms. Raises what the explainer raises.
+    where rounding alone chooses the gradient and attributions mean nothing to the last digit. Nodes that depend on the
+    model are replaced by uniform ones. What is expensive is computed once and shared by the axioms. Raises what the
+    explainer raises.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class Case:
         input_name: str | None = None,
         nudge: float = 0.0,
     ) -> None:
+        explainer = _plain(explainer)
         self.explainer, self.inputs = explainer, inputs
         self.call = Call(tuple(args), dict(kwargs or {}), input_name)
         self._target = target
@@ -62,6 +68,20 @@ class Case:
             self.inputs = self.adapter.restore(self.host + noise, inputs)
             del self.starts  # of the inputs as they were
             self.adapter, self.host, self.layout = self.explainer.prepared(self.inputs, self.call)
+
+    @property
+    def steps(self) -> int:
+        """The explainer's steps."""
+        steps = self.explainer.steps
+        assert steps != "auto"
+        return steps
+
+    @property
+    def batch_size(self) -> int:
+        """How many points the model sees at once."""
+        size = self.explainer.batch_size
+        assert size != "auto"
+        return size
 
     @cached_property
     def attribution(self) -> Attribution:
@@ -208,6 +228,17 @@ class Case:
     @property
     def _calling(self) -> dict[str, Any]:
         return {"args": self.call.args, "kwargs": self.call.kwargs, "input_name": self.call.name}
+
+
+def _plain(explainer: PathExplainer) -> PathExplainer:
+    """Return the explainer with nodes and blocks that do not depend on the model: axioms compare at equal nodes."""
+    changes: dict[str, Any] = {}
+    if explainer.steps == "auto" or isinstance(explainer.nodes, Refined | OutputAware):
+        steps = STEPS if explainer.steps == "auto" else explainer.steps
+        changes = {"steps": steps, "nodes": None, "rule": None}
+    if explainer.batch_size == "auto":
+        changes["batch_size"] = ON_HOST
+    return explainer.but(**changes) if changes else explainer
 
 
 def _entries(found: NDArray[np.intp]) -> list[Any]:

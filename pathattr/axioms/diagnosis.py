@@ -163,7 +163,7 @@ def _of_gradients(case: Case) -> list[Diagnosis]:
 def _together(case: Case) -> tuple[Array, NDArray[np.intp]]:
     """Return a few points and their rows: no more than the model is shown when it is explained."""
     points, rows = _on_a_path(case, 1.0, 0.5, 0.0, 0.25)
-    return points[: case.explainer.batch_size], rows[: case.explainer.batch_size]
+    return points[: case.batch_size], rows[: case.batch_size]
 
 
 def _on_a_path(case: Case, *alpha: float) -> tuple[Array, NDArray[np.intp]]:

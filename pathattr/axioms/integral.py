@@ -40,7 +40,7 @@ def completeness(case: Case) -> Residual | None:
     """
     if not case.adapter.has_values:
         return None
-    steps, found = [case.explainer.steps], [case.attribution]
+    steps, found = [case.steps], [case.attribution]
     terms = np.abs(case.attributions).reshape(len(case.host), -1).sum(axis=1)
     noise = 100 * case.precision * (terms + np.maximum(np.abs(found[0].lowest), np.abs(found[0].highest)))
     for look in range(1, 4):
@@ -74,7 +74,7 @@ def _range(found: Attribution) -> Array:
 
 def _finer(case: Case, look: int) -> int:
     """Return the steps of a finer look; those of the third are enough for narrow windows as well."""
-    steps = case.explainer.steps * FINER**look
+    steps = case.steps * FINER**look
     return steps if look < 3 else max(steps, min(MOST, int(np.ceil(WINDOW / _overlap(case)))))
 
 
@@ -236,8 +236,7 @@ def unchanged_features(case: Case) -> Residual:
 
 def batch_independence(case: Case) -> Residual:
     """An example's attributions do not depend on its batch-mates, nor on how many points the model sees at once."""
-    given = case.explainer.batch_size
-    size = 7 if given == "auto" else max(1, given // 2 - 1)
+    size = max(1, case.batch_size // 2 - 1)
     alone = [case.answer([row], batch_size=size).numpy().astype(np.float64)[0] for row in range(len(case.host))]
     found = np.stack(alone)
     same_bits = bool((found == case.attributions).all())
