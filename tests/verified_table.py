@@ -30,21 +30,19 @@ def settings(record):
     pictures = "generated scenes" if isinstance(record["pictures"], str) else "pictures"
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     return (
-        f"{record['examples']} {pictures}; {made['explainer'].removeprefix('PathExplainer')}; output "
+        f"{record['examples']} {pictures}; "
+        f"{made['explainer'].removeprefix('PathExplainer(').removesuffix(')')}; output "
         f"{made['output']}, seed {made['seed']}, nudge {made['nudge']:g}; {versions}."
     )
 
 
 def section(title, record):
     yield f"\n## {title}\n"
-    yield f"{command(record)}, {'passed' if record['passed'] else '**did not pass**'}.\n"
-    yield settings(record)
-    if record["diagnoses"]:
-        yield ""
+    yield f"{command(record)}, {'passed' if record['passed'] else '**did not pass**'}."
     for found in record["diagnoses"]:
-        yield f"- **{found['name']}**: {found['seen']}"
+        yield f"\n- **{found['name']}**: {found['seen']}"
     if record["axioms"]:
-        yield "\n| axiom | promised | residual | tolerance | verdict |\n|---|---|---|---|---|"
+        yield f"\n{settings(record)}\n\n| axiom | promised | residual | tolerance | verdict |\n|---|---|---|---|---|"
     for row in record["axioms"]:
         sizes = ["" if row[name] is None else number(row[name]) for name in ("residual", "tolerance")]
         yield f"| {' | '.join([row['axiom'], row['promise'], *sizes, row['verdict']])} |"
