@@ -175,7 +175,7 @@ def objective_for(
                 f"{message}. Say link='already', so that they do not pass through a second softmax; "
                 "or link='softmax' if they are logits all the same"
             )
-        warnings.warn(f"{message}; they pass through a {link} as you say. Is it link='already'?", stacklevel=4)
+        warnings.warn(f"{message}; they pass through a {link} as you say. Is it link='already'?", stacklevel=5)
     link = link or "softmax"
     return Objective(kind, LINKS[kind, link], axis)
 

@@ -579,8 +579,9 @@ def first_failure(folder, names):
         return f"the limit of {LIMIT} s"
     if done.returncode == 0:
         return None
-    failed = re.search(r"^FAILED tests/(\S+?)(?: - |$)", done.stdout, re.MULTILINE)
-    if done.returncode != 1 or failed is None:  # tests that could not run have noticed nothing
+    # An error is that of a fixture, or of a file that cannot be imported: faults are valid Python (see `apply`).
+    failed = re.search(r"^(?:FAILED|ERROR) tests/(\S+?)(?: - |$)", done.stdout, re.MULTILINE)
+    if failed is None:
         raise SystemExit(f"the tests did not run:\n{done.stdout}\n{done.stderr}")
     return failed[1]
 
@@ -591,7 +592,9 @@ def apply(fault, folder):
     text = file.read_text()
     if text.count(fault.old) != 1:
         raise SystemExit(f"{fault.name}: {fault.file} has {text.count(fault.old)} times, not once:\n{fault.old}")
-    file.write_text(text.replace(fault.old, fault.new))
+    text = text.replace(fault.old, fault.new)
+    compile(text, fault.name, "exec")
+    file.write_text(text)
 
 
 def tried(fault, base):

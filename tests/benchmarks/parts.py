@@ -4,18 +4,19 @@ import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from functools import wraps
+from itertools import islice
 from unittest import mock
 
-from pathattr import engine
+from pathattr import engine, walk
 from pathattr.explainer import PathExplainer
 from pathattr_torch import TorchBackend
 
 # What each part is called, and the functions in which its time is spent; what they call in turn is taken off.
 PARTS = {
-    "decomposition": [(PathExplainer, "_path"), (engine._Operands, "__init__")],
-    "synthesis": [(engine._Walk, "block")],
+    "decomposition": [(PathExplainer, "_path"), (walk._Operands, "__init__")],
+    "synthesis": [(walk.Walk, "block")],
     "model": [(TorchBackend, "gradient"), (TorchBackend, "outputs")],
-    "adjoint": [(engine._Operands, "project")],
+    "adjoint": [(walk._Operands, "project")],
     "sums and checks": [(engine.Engine, "_group"), (engine._Sum, "add"), (engine._Record, "checked")],
 }
 REST = "the rest"
@@ -54,6 +55,12 @@ class Stopwatch:
         return timed
 
 
+def one_by_one(paths, count):
+    """Yield groups of paths as the engine's `ahead` does, without a thread."""
+    while group := list(islice(paths, count)):
+        yield group
+
+
 def shares(function, device="cpu"):
     """Return the share of a call's time that each part takes, by name."""
     if device == "cuda":
@@ -66,6 +73,8 @@ def shares(function, device="cpu"):
         for part, places in PARTS.items():
             for owner, name in places:
                 patched.enter_context(mock.patch.object(owner, name, watch.around(part, getattr(owner, name))))
+        # One thread, one stack: decompositions are made where they are waited for.
+        patched.enter_context(mock.patch.object(engine, "ahead", one_by_one))
         with watch.inside(REST):
             function()
     total = sum(watch.seconds.values())
