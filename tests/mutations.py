@@ -622,12 +622,13 @@ def table(results):
     noticed = sum(found.noticed is not None for found in results)
     said = f"""# Do the tests notice?
 
-{len(results)} deliberate faults, one at a time, in a copy of the package; {noticed} are noticed by a quick test on
-NumPy or PyTorch, of which the first is named. Seconds are those until then, start included."""
+{len(results)} of the {len(FAULTS)} deliberate faults of the script, one at a time, in a copy of the package; {noticed} are
+noticed by a quick test on NumPy or PyTorch, of which the first is named. Seconds are those until then, start
+included."""
     lines = [
         said,
         "",
-        "Measured and written by `python tests/mutations.py --table docs/mutations.md`.",
+        "Measured and written by `python tests/mutations.py [--only NAME ...] --table docs/mutations.md`.",
         "",
         *([f"**{len(lost)} SURVIVED: {', '.join(lost)}.**", ""] if lost else []),
         "| fault | what it does | file | noticed by | seconds |",
