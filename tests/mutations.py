@@ -622,8 +622,8 @@ def table(results):
     noticed = sum(found.noticed is not None for found in results)
     said = f"""# Do the tests notice?
 
-{len(results)} of the {len(FAULTS)} deliberate faults of the script, one at a time, in a copy of the package; {noticed} are
-noticed by a quick test on NumPy or PyTorch, of which the first is named. Seconds are those until then, start
+{len(results)} of the {len(FAULTS)} deliberate faults of the script, one at a time, in a copy of the package; {noticed}
+are noticed by a quick test on NumPy or PyTorch, of which the first is named. Seconds are those until then, start
 included."""
     lines = [
         said,
