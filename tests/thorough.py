@@ -18,7 +18,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).parent.parent
-FRAMEWORKS = ("numpy", "torch", "tensorflow", "jax", "keras", "hypothesis")
+FRAMEWORKS = ("numpy", "torch", "tensorflow-cpu", "jax", "keras", "hypothesis")
 
 
 def main():
