@@ -111,9 +111,12 @@ class Engine:
             progress(nodes * done, nodes * count)
             yield from found
 
-    def outputs(self, points: Array) -> list[Any]:
-        """Return the model's outputs at a whole batch (batch, *example), native, a few at a time."""
-        rows = np.arange(len(points))
+    def outputs(self, points: Array, rows: NDArray[np.intp] | None = None) -> list[Any]:
+        """Return the model's outputs at points (points, *example), native, a few at a time.
+
+        `rows` tells which example each point belongs to; by default they are the examples.
+        """
+        rows = np.arange(len(points)) if rows is None else rows
         return [
             self._first(self._in_parts(len(own), partial(self._outputs, x, rows[own]))[0], len(part))
             for part, own, x in self._parts(points)

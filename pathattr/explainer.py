@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +14,12 @@ from numpy.typing import NDArray
 from pathattr.adaptive import refine
 from pathattr.attribution import Attribution, Components
 from pathattr.backend import Backend, Call
-from pathattr.baselines import Baseline, Context, Samples, baseline_from
-from pathattr.capacity import ON_HOST, fitting
+from pathattr.base import Explainer, described
+from pathattr.baselines import Baseline, Samples
 from pathattr.checks import check_finite, is_number, numbers, whole
 from pathattr.engine import Engine, Progress, fitted
-from pathattr.errors import InvalidInput, MissingExtra
+from pathattr.errors import InvalidInput
 from pathattr.families import FAMILIES, SVD, PathFamily
-from pathattr.given import check_scores, checked, fitted_starts
 from pathattr.layout import Array, Layout
 from pathattr.naming import named, one_of
 from pathattr.nodes import NODES, Course, Nodes, Refined, Uniform
@@ -31,22 +28,12 @@ from pathattr.outcome import Example
 from pathattr.preprocessing import Preprocessing
 from pathattr.quadrature import NOWHERE, RULES
 from pathattr.refinement import Aim
-from pathattr.registry import wrapped
 from pathattr.schedules import SCHEDULES, LinearRamp, Schedule
-from pathattr.targets import (
-    Link,
-    Objective,
-    Output,
-    check_options,
-    objective_for,
-    objective_of_callback,
-    resolve_targets,
-    targets_of_callback,
-)
+from pathattr.targets import Link, Objective, Output
 from pathattr.walk import Path, Walk
 
 
-class PathExplainer:
+class PathExplainer(Explainer):
     """Attributes a model's score to its inputs along a path from a baseline.
 
     The path is γ(α) = x' + Σ_k g_k(α)·C_k: `family` gives the components C_k of x − x' (default `SVD()`, that is
@@ -71,6 +58,10 @@ class PathExplainer:
 
     Raises InvalidInput for anything unknown or out of range; errors list the valid names.
     """
+
+    own_settings: ClassVar[tuple[str, ...]] = (
+        "family", "ordering", "schedule", "steps", "tolerance", "nodes", "rule", "components"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -97,7 +88,20 @@ class PathExplainer:
         backend: str | type[Backend] | None = None,
         backend_options: Mapping[str, Any] | None = None,
     ) -> None:
-        check_options(output, link)
+        super().__init__(
+            model,
+            baseline=baseline,
+            output=output,
+            link=link,
+            preprocessing=preprocessing,
+            channel_axis=channel_axis,
+            class_axis=class_axis,
+            batch_size=batch_size,
+            progress=progress,
+            seed=seed,
+            backend=backend,
+            backend_options=backend_options,
+        )
         if preset is not None:
             one_of("preset", preset, ("published",))
         published = preset == "published"
@@ -131,46 +135,13 @@ class PathExplainer:
             )
         if self.schedule.jumping and self.schedule.jumps == "published":
             self.rule = "left"  # the gradient before each jump
-        if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
-            raise InvalidInput(f"preprocessing must be a Preprocessing(mean, std); got {preprocessing!r}")
-        self.model, self.preprocessing = model, preprocessing
-        self.baseline = baseline_from(baseline, preprocessing)
-        self.output, self.link, self.class_axis = output, link, class_axis
-        self.channel_axis = channel_axis
-        self.batch_size = batch_size if batch_size == "auto" else whole("batch_size", batch_size)
-        self.blocks: dict[tuple[int, ...], int] = {}  # what batch_size="auto" found, by the shape of an example
-        self.components, self.progress = components, progress
-        self.seed = whole("seed", seed, least=0)
-        self.backend, self.backend_options = backend, dict(backend_options or {})
+        self.components = components
 
     def __repr__(self) -> str:
         return (
             f"PathExplainer(family={self.family!r}, ordering={self.ordering!r}, schedule={self.schedule!r}, "
-            f"steps={self.steps}, rule={self.rule!r}, baseline={_described(self.baseline)})"
+            f"steps={self.steps}, rule={self.rule!r}, baseline={described(self.baseline)})"
         )
-
-    def __call__(
-        self,
-        inputs: Any,
-        target: Any = None,
-        *,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        input_name: str | None = None,
-    ) -> Attribution:
-        """Attribute a batch of inputs, (batch, ...) floating-point numbers in the user's framework.
-
-        `target` is a class index, one per example, a tuple index for dense outputs, `Contrast(a, b)`, or None for
-        the class predicted at the input. `args` and `kwargs` are passed to the model along with the inputs; arrays
-        with one row per example are repeated for every node. `input_name` passes the inputs by keyword, such as
-        "inputs_embeds".
-
-        Raises InvalidInput for inputs, baselines or targets that do not fit, and ModelError where the model is in
-        training mode, not differentiable, or not finite along the path (naming image and α).
-        """
-        backend, host, layout = self.prepared(inputs, Call(tuple(args), dict(kwargs or {}), input_name))
-        with backend.running(), _reporting(self.progress) as progress:
-            return self._attribute(backend, inputs, host, layout, target, progress)
 
     def path(self, inputs: Any, alpha: Sequence[float]) -> Array:
         """Return the points γ(α) of each input's path on the host, (batch, len(alpha), *example), float64.
@@ -190,17 +161,6 @@ class PathExplainer:
         points = [self._point(path, layout, a) for path in paths for a in position]
         return np.reshape(points, (len(host), len(position), *host.shape[1:]))
 
-    def but(self, **changes: Any) -> PathExplainer:
-        """Return this explainer with some settings changed, named as the constructor's; `model` among them."""
-        kept = {name: getattr(self, name) for name in _SETTINGS}
-        return PathExplainer(changes.pop("model", self.model), **(kept | changes))
-
-    def prepared(self, inputs: Any, call: Call) -> tuple[Backend, Array, Layout]:
-        """Return the backend around the model, the inputs on the host and their layout; raises as a call does."""
-        backend = wrapped(self.model, inputs, call, self.backend, self.backend_options)
-        host = checked(backend, inputs)
-        return backend, host, Layout.of(host.shape, self.channel_axis, backend.channel_axis)
-
     def _point(self, path: Path, layout: Layout, alpha: np.float64) -> Array:
         if alpha == 1:
             return path.end
@@ -210,28 +170,16 @@ class PathExplainer:
     def _attribute(
         self, backend: Backend, inputs: Any, host: Array, layout: Layout, target: Any, progress: Progress
     ) -> Attribution:
-        batch = len(host)
         starts = self.starts(backend, host, layout)
-        references = starts.shape[1]
+        batch, references = starts.shape[:2]
+        count = batch * references
         rule = RULES[self.rule]
         nodes = CEILING if self.steps == "auto" else self.steps + rule.padding
-        most = ON_HOST if self.batch_size == "auto" else self.batch_size
-        engine = Engine(backend, layout, self.schedule, rule, fitted(most, nodes, batch * references), self.components)
-
-        rows = np.repeat(np.arange(batch), references)
-        objective, targets, score = self.resolved(engine, host, target)
-        start_scores = engine.scores(starts.reshape(-1, *host.shape[1:]), objective, targets[rows], rows)
-        start_scores = start_scores.reshape(batch, references)
-        if backend.has_values:
-            check_scores(score, 1)
-            check_scores(start_scores.sum(axis=1), 0)
-
-        if self.batch_size == "auto":
-            shape = host.shape[1:]
-            if shape not in self.blocks:
-                first = partial(_first_gradients, engine, host[:1], objective, targets[:1])
-                self.blocks[shape] = fitting(backend, first)
-            engine = replace(engine, capacity=fitted(self.blocks[shape], nodes, batch * references))
+        engine = Engine(backend, layout, self.schedule, rule, fitted(self._most, nodes, count), self.components)
+        ends = self._ends(engine, host, starts, target)
+        block = self._block(engine, host, ends)
+        # Refinement shares its blocks among images by itself.
+        engine = replace(engine, capacity=block if isinstance(self.nodes, Refined) else fitted(block, nodes, count))
 
         refined = isinstance(self.nodes, Refined)
         placing: list[bool] = []
@@ -239,81 +187,33 @@ class PathExplainer:
         def paths() -> Iterator[Path]:  # in a thread, where the model is not run
             for row in range(batch):
                 for start in starts[row]:
-                    path = self._path(start, host[row], layout, targets[row], row)
+                    path = self._path(start, host[row], layout, ends.targets[row], row)
                     placing.append(self._placing(path))
-                    yield path if refined or self.nodes.passes else self._placed(engine, objective, path)
+                    yield path if refined or self.nodes.passes else self._placed(engine, ends.objective, path)
 
         if refined:
-            # Refinement shares its blocks among images by itself.
-            engine = replace(engine, capacity=most if self.batch_size != "auto" else self.blocks[host.shape[1:]])
             tolerance = self.tolerance if self.steps == "auto" else None
-            integrals = refine(engine, paths(), objective, Aim(nodes, tolerance), count=len(rows), progress=progress)
+            aim = Aim(nodes, tolerance)
+            integrals = refine(engine, paths(), ends.objective, aim, count=count, progress=progress)
         else:
-            placed = partial(self._placed, engine, objective) if self.nodes.passes else None
+            placed = partial(self._placed, engine, ends.objective) if self.nodes.passes else None
             integrals = engine.integrate(
-                paths(), objective, count=len(rows), nodes=nodes, progress=progress, placed=placed
+                paths(), ends.objective, count=count, nodes=nodes, progress=progress, placed=placed
             )
         parts = [Example.mean(list(islice(integrals, references))) for _ in range(batch)]
-        attributions = np.stack([part.attributions for part in parts])
-        baseline_score = start_scores.mean(axis=1)
-        return Attribution(
-            attributions=backend.restore(attributions, inputs),
-            components=self._components(parts) if self.components else None,
-            score=score,
-            baseline_score=baseline_score,
-            gap=attributions.reshape(batch, -1).sum(axis=1) - (score - baseline_score),
-            target=_as_written(targets),
-            lowest=np.minimum(np.minimum(score, start_scores.min(axis=1)), [part.lowest for part in parts]),
-            highest=np.maximum(np.maximum(score, start_scores.max(axis=1)), [part.highest for part in parts]),
+        return self._answer(
+            engine,
+            inputs,
+            ends,
+            np.stack([part.attributions for part in parts]),
             evaluations=np.array([part.evaluations for part in parts], dtype=np.intp),
+            forward_passes=batch + count + self.nodes.passes * sum(placing),
+            lowest=np.array([part.lowest for part in parts]),
+            highest=np.array([part.highest for part in parts]),
             error=np.array([part.error for part in parts]),
-            forward_passes=batch + len(rows) + self.nodes.passes * sum(placing),
-            settings=self._settings(backend, objective, layout),
-            channel_axis=layout.channel_axis,
+            components=self._components(parts) if self.components else None,
+            settings=self._settings(),
         )
-
-    def resolved(self, engine: Engine, host: Array, target: Any) -> tuple[Objective, NDArray[np.intp], Array]:
-        """Return what is explained, the targets (batch, 1 or 2, output axes) and the score at the inputs."""
-        backend = engine.backend
-        if not backend.has_outputs:
-            objective, targets = objective_of_callback(self.output), targets_of_callback(target, len(host))
-            return objective, targets, engine.scores(host, objective, targets, np.arange(len(host)))
-        passes = engine.outputs(host)
-        outputs = np.concatenate([backend.to_numpy(part) for part in passes])
-        link = self.link or backend.model_link
-        check_options(self.output, link)
-        class_axis = backend.class_axis if self.class_axis is None else self.class_axis
-        objective = objective_for(outputs, self.output, link, class_axis)
-        targets = resolve_targets(target, outputs, objective)
-        return objective, targets, engine.scores_of(passes, objective, targets)
-
-    def starts(self, backend: Backend, host: Array, layout: Layout) -> Array:
-        """Return the baselines (batch, references, *example), as the model's dtype can hold them."""
-        if isinstance(self.baseline, Baseline):
-            made = []
-            for example in host:
-                context = Context(self.preprocessing, np.random.default_rng(self.seed))
-                canonical = layout.canonical(example)
-                start = np.asarray(self.baseline(canonical, context), dtype=np.float64)
-                if start.shape != canonical.shape:
-                    raise InvalidInput(
-                        f"{self.baseline!r} returned shape {start.shape} for an example of shape {canonical.shape}"
-                    )
-                made.append(layout.restore(start))
-            starts = np.stack(made)[:, None]
-        else:
-            samples = isinstance(self.baseline, Samples)
-            given = self.baseline.array if samples else self.baseline
-            native = type(backend).recognises_array(given)
-            array = numbers(
-                "a baseline array must hold numbers, in one shape", backend.to_numpy(given) if native else given
-            )
-            check_finite("the baseline", array)
-            starts = fitted_starts(array, host.shape, samples)
-        check_finite("the baseline", starts)
-        starts = backend.to_numpy(backend.asarray(starts)).astype(np.float64)
-        check_finite("the baseline in the model's precision", starts)
-        return starts
 
     def _path(
         self,
@@ -355,11 +255,9 @@ class PathExplainer:
             tuple(np.stack(term) for term in zip(*(part.strengths for part in parts), strict=True)),
         )
 
-    def _settings(self, backend: Backend, objective: Objective, layout: Layout) -> dict[str, Any]:
-        """Return what it takes to repeat the run, as plain values."""
+    def _settings(self) -> dict[str, Any]:
+        """Return what it takes to repeat the path, as plain values."""
         return {
-            "pathattr": version("pathattr"),
-            "backend": backend.name,
             "family": repr(self.family),
             "ordering": repr(self.ordering),
             "schedule": repr(self.schedule),
@@ -367,26 +265,12 @@ class PathExplainer:
             "tolerance": self.tolerance if self.steps == "auto" else None,
             "nodes": repr(self.nodes),
             "rule": self.rule,
-            "baseline": _described(self.baseline),
-            "output": objective.kind,
-            "link": objective.link,
-            "preprocessing": None if self.preprocessing is None else repr(self.preprocessing),
-            "channel_axis": None if layout.channel_axis is None else layout.channel_axis + 1,
-            "class_axis": self.class_axis,
-            "batch_size": self.batch_size,
-            "seed": self.seed,
             "complete": not (self.schedule.jumping and self.schedule.jumps == "published"),
         }
 
 
 CEILING = 1000
 """The most gradients that `steps="auto"` spends on a path; the result's error says where they were not enough."""
-
-_SETTINGS = (
-    "family", "ordering", "schedule", "steps", "tolerance", "nodes", "rule", "baseline", "output", "link",
-    "preprocessing", "channel_axis", "class_axis", "batch_size", "components", "progress", "seed", "backend",
-    "backend_options",
-)  # fmt: skip
 
 
 def _scores_along(engine: Engine, path: Path, objective: Objective, alpha: Array) -> Array:
@@ -401,39 +285,3 @@ def _tolerance(tolerance: float) -> float:
     if not is_number(tolerance) or not 0 < tolerance < 1:
         raise InvalidInput(f"tolerance is a relative error between 0 and 1; got {tolerance!r}")
     return float(tolerance)
-
-
-def _first_gradients(engine: Engine, point: Array, objective: Objective, targets: NDArray[np.intp], count: int) -> None:
-    """Take so many gradients at one point."""
-    rows = np.zeros(count, np.intp)
-    engine.gradients(engine.backend.asarray(point[rows]), objective, targets[rows], rows)
-
-
-@contextmanager
-def _reporting(progress: bool | Progress) -> Iterator[Progress]:
-    """Hold what is told about progress: nothing, the user's callable, or rich's bar."""
-    if callable(progress):
-        yield progress
-    elif not progress:
-        yield lambda done, total: None
-    else:
-        try:
-            from rich.progress import Progress as Bar
-        except ImportError as error:
-            raise MissingExtra.of("rich", "cli", "progress=True") from error
-        with Bar(transient=True) as bar:
-            task = bar.add_task("gradients")
-            yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _as_written(targets: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return resolved targets (batch, 1 or 2, axes) without the axes that a user would not write."""
-    targets = targets[:, :, 0] if targets.shape[2] == 1 else targets
-    targets = np.zeros(targets.shape[:2], np.intp) if 0 in targets.shape else targets
-    return targets[:, 0] if targets.shape[1] == 1 else targets
-
-
-def _described(baseline: Any) -> str:
-    if isinstance(baseline, Baseline | Samples):
-        return repr(baseline)
-    return f"array of shape {tuple(np.shape(baseline))}"

@@ -1,0 +1,294 @@
+"""What every explainer shares: the model, what is explained of it, the baseline, and how calls are answered."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import Any, ClassVar, Literal, Self, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pathattr.attribution import Attribution, Components
+from pathattr.backend import Backend, Call
+from pathattr.baselines import Baseline, Context, Samples, baseline_from
+from pathattr.capacity import ON_HOST, fitting
+from pathattr.checks import check_finite, numbers, whole
+from pathattr.engine import Engine, Progress
+from pathattr.errors import InvalidInput, MissingExtra
+from pathattr.given import check_scores, checked, fitted_starts
+from pathattr.layout import Array, Layout
+from pathattr.preprocessing import Preprocessing
+from pathattr.registry import wrapped
+from pathattr.targets import (
+    Link,
+    Objective,
+    Output,
+    check_options,
+    objective_for,
+    objective_of_callback,
+    resolve_targets,
+    targets_of_callback,
+)
+
+
+class Asked(TypedDict, total=False):
+    """What can be asked of any explainer, by name; `PathExplainer` says what each means."""
+
+    baseline: Any
+    output: Output | Callable[[Any], Any] | None
+    link: Link | None
+    preprocessing: Preprocessing | None
+    channel_axis: int | None | Literal["auto"]
+    class_axis: int | None
+    batch_size: int | Literal["auto"]
+    progress: bool | Progress
+    seed: int
+    backend: str | type[Backend] | None
+    backend_options: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What is explained of a batch, and the score at both ends: (batch,) and (batch, references)."""
+
+    objective: Objective
+    targets: NDArray[np.intp]
+    score: Array
+    start_scores: Array
+
+
+class Explainer(ABC):
+    """Attributes a model's score to its inputs; one method of doing so is a subclass with `_attribute`."""
+
+    own_settings: ClassVar[tuple[str, ...]] = ()
+    """The names of a method's own options: those of its constructor that are not in `Asked`."""
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        baseline: Any = None,
+        output: Output | Callable[[Any], Any] | None = None,
+        link: Link | None = None,
+        preprocessing: Preprocessing | None = None,
+        channel_axis: int | None | Literal["auto"] = "auto",
+        class_axis: int | None = None,
+        batch_size: int | Literal["auto"] = 32,
+        progress: bool | Progress = False,
+        seed: int = 0,
+        backend: str | type[Backend] | None = None,
+        backend_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        check_options(output, link)
+        if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
+            raise InvalidInput(f"preprocessing must be a Preprocessing(mean, std); got {preprocessing!r}")
+        self.model, self.preprocessing = model, preprocessing
+        self.baseline = baseline_from(baseline, preprocessing)
+        self.output, self.link, self.class_axis = output, link, class_axis
+        self.channel_axis = channel_axis
+        self.batch_size: int | Literal["auto"] = "auto" if batch_size == "auto" else whole("batch_size", batch_size)
+        self.blocks: dict[tuple[int, ...], int] = {}  # what batch_size="auto" found, by the shape of an example
+        self.progress = progress
+        self.seed = whole("seed", seed, least=0)
+        self.backend, self.backend_options = backend, dict(backend_options or {})
+
+    def __call__(
+        self,
+        inputs: Any,
+        target: Any = None,
+        *,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        input_name: str | None = None,
+    ) -> Attribution:
+        """Attribute a batch of inputs, (batch, ...) floating-point numbers in the user's framework.
+
+        `target` is a class index, one per example, a tuple index for dense outputs, `Contrast(a, b)`, or None for
+        the class predicted at the input. `args` and `kwargs` are passed to the model along with the inputs; arrays
+        with one row per example are repeated for every node. `input_name` passes the inputs by keyword, such as
+        "inputs_embeds".
+
+        Raises InvalidInput for inputs, baselines or targets that do not fit, and ModelError where the model is in
+        training mode, not differentiable, or not finite along the path (naming image and α).
+        """
+        backend, host, layout = self.prepared(inputs, Call(tuple(args), dict(kwargs or {}), input_name))
+        with backend.running(), _reporting(self.progress) as progress:
+            return self._attribute(backend, inputs, host, layout, target, progress)
+
+    @abstractmethod
+    def _attribute(
+        self, backend: Backend, inputs: Any, host: Array, layout: Layout, target: Any, progress: Progress
+    ) -> Attribution:
+        """Return the attributions of a batch: `inputs` as the caller has them, `host` the same on the host."""
+
+    def but(self, **changes: Any) -> Self:
+        """Return this explainer with some settings changed, named as the constructor's; `model` among them."""
+        kept = {name: getattr(self, name) for name in (*Asked.__annotations__, *self.own_settings)}
+        return type(self)(changes.pop("model", self.model), **(kept | changes))
+
+    def prepared(self, inputs: Any, call: Call) -> tuple[Backend, Array, Layout]:
+        """Return the backend around the model, the inputs on the host and their layout; raises as a call does."""
+        backend = wrapped(self.model, inputs, call, self.backend, self.backend_options)
+        host = checked(backend, inputs)
+        return backend, host, Layout.of(host.shape, self.channel_axis, backend.channel_axis)
+
+    def resolved(self, engine: Engine, host: Array, target: Any) -> tuple[Objective, NDArray[np.intp], Array]:
+        """Return what is explained, the targets (batch, 1 or 2, output axes) and the score at the inputs."""
+        backend = engine.backend
+        if not backend.has_outputs:
+            objective, targets = objective_of_callback(self.output), targets_of_callback(target, len(host))
+            return objective, targets, engine.scores(host, objective, targets, np.arange(len(host)))
+        passes = engine.outputs(host)
+        outputs = np.concatenate([backend.to_numpy(part) for part in passes])
+        link = self.link or backend.model_link
+        check_options(self.output, link)
+        class_axis = backend.class_axis if self.class_axis is None else self.class_axis
+        objective = objective_for(outputs, self.output, link, class_axis)
+        targets = resolve_targets(target, outputs, objective)
+        return objective, targets, engine.scores_of(passes, objective, targets)
+
+    def starts(self, backend: Backend, host: Array, layout: Layout) -> Array:
+        """Return the baselines (batch, references, *example), as the model's dtype can hold them."""
+        if isinstance(self.baseline, Baseline):
+            made = []
+            for example in host:
+                context = Context(self.preprocessing, np.random.default_rng(self.seed))
+                canonical = layout.canonical(example)
+                start = np.asarray(self.baseline(canonical, context), dtype=np.float64)
+                if start.shape != canonical.shape:
+                    raise InvalidInput(
+                        f"{self.baseline!r} returned shape {start.shape} for an example of shape {canonical.shape}"
+                    )
+                made.append(layout.restore(start))
+            starts = np.stack(made)[:, None]
+        else:
+            samples = isinstance(self.baseline, Samples)
+            given = self.baseline.array if samples else self.baseline
+            native = type(backend).recognises_array(given)
+            array = numbers(
+                "a baseline array must hold numbers, in one shape", backend.to_numpy(given) if native else given
+            )
+            check_finite("the baseline", array)
+            starts = fitted_starts(array, host.shape, samples)
+        check_finite("the baseline", starts)
+        starts = backend.to_numpy(backend.asarray(starts)).astype(np.float64)
+        check_finite("the baseline in the model's precision", starts)
+        return starts
+
+    def _ends(self, engine: Engine, host: Array, starts: Array, target: Any) -> Ends:
+        """Return what is explained and the scores at inputs and baselines; raise ModelError unless they are finite."""
+        batch, references = starts.shape[:2]
+        rows = np.repeat(np.arange(batch), references)
+        objective, targets, score = self.resolved(engine, host, target)
+        start_scores = engine.scores(starts.reshape(-1, *host.shape[1:]), objective, targets[rows], rows)
+        start_scores = start_scores.reshape(batch, references)
+        if engine.backend.has_values:
+            check_scores(score, 1)
+            check_scores(start_scores.sum(axis=1), 0)
+        return Ends(objective, targets, score, start_scores)
+
+    @property
+    def _most(self) -> int:
+        """The points that the model may see at once before more is known of its memory."""
+        return ON_HOST if self.batch_size == "auto" else self.batch_size
+
+    def _block(self, engine: Engine, host: Array, ends: Ends) -> int:
+        """Return how many points the model sees at once: as asked, or what fits."""
+        if self.batch_size != "auto":
+            return self.batch_size
+        shape = host.shape[1:]
+        if shape not in self.blocks:
+            first = partial(_first_gradients, engine, host[:1], ends.objective, ends.targets[:1])
+            self.blocks[shape] = fitting(engine.backend, first)
+        return self.blocks[shape]
+
+    def _answer(
+        self,
+        engine: Engine,
+        inputs: Any,
+        ends: Ends,
+        attributions: Array,
+        *,
+        evaluations: NDArray[np.intp],
+        forward_passes: int,
+        lowest: Array | None = None,
+        highest: Array | None = None,
+        error: Array | None = None,
+        components: Components | None = None,
+        settings: Mapping[str, Any],
+    ) -> Attribution:
+        """Return the result: `attributions` is float64, (batch, *example); `settings` are the method's own."""
+        batch = len(attributions)
+        baseline_score = ends.start_scores.mean(axis=1)
+        low = np.minimum(ends.score, ends.start_scores.min(axis=1))
+        high = np.maximum(ends.score, ends.start_scores.max(axis=1))
+        layout = engine.layout
+        return Attribution(
+            attributions=engine.backend.restore(attributions, inputs),
+            components=components,
+            score=ends.score,
+            baseline_score=baseline_score,
+            gap=attributions.reshape(batch, -1).sum(axis=1) - (ends.score - baseline_score),
+            target=_as_written(ends.targets),
+            lowest=low if lowest is None else np.minimum(low, lowest),
+            highest=high if highest is None else np.maximum(high, highest),
+            evaluations=evaluations,
+            error=np.full(batch, np.nan) if error is None else error,
+            forward_passes=forward_passes,
+            settings={
+                "pathattr": version("pathattr"),
+                "backend": engine.backend.name,
+                **settings,
+                "baseline": described(self.baseline),
+                "output": ends.objective.kind,
+                "link": ends.objective.link,
+                "preprocessing": None if self.preprocessing is None else repr(self.preprocessing),
+                "channel_axis": None if layout.channel_axis is None else layout.channel_axis + 1,
+                "class_axis": self.class_axis,
+                "batch_size": self.batch_size,
+                "seed": self.seed,
+            },
+            channel_axis=layout.channel_axis,
+        )
+
+
+def described(baseline: Any) -> str:
+    """Return how a record calls a baseline."""
+    if isinstance(baseline, Baseline | Samples):
+        return repr(baseline)
+    return f"array of shape {tuple(np.shape(baseline))}"
+
+
+def _first_gradients(engine: Engine, point: Array, objective: Objective, targets: NDArray[np.intp], count: int) -> None:
+    """Take so many gradients at one point."""
+    rows = np.zeros(count, np.intp)
+    engine.gradients(engine.backend.asarray(point[rows]), objective, targets[rows], rows)
+
+
+@contextmanager
+def _reporting(progress: bool | Progress) -> Iterator[Progress]:
+    """Hold what is told about progress: nothing, the user's callable, or rich's bar."""
+    if callable(progress):
+        yield progress
+    elif not progress:
+        yield lambda done, total: None
+    else:
+        try:
+            from rich.progress import Progress as Bar
+        except ImportError as error:
+            raise MissingExtra.of("rich", "cli", "progress=True") from error
+        with Bar(transient=True) as bar:
+            task = bar.add_task("gradients")
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _as_written(targets: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return resolved targets (batch, 1 or 2, axes) without the axes that a user would not write."""
+    targets = targets[:, :, 0] if targets.shape[2] == 1 else targets
+    targets = np.zeros(targets.shape[:2], np.intp) if 0 in targets.shape else targets
+    return targets[:, 0] if targets.shape[1] == 1 else targets
