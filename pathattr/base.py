@@ -62,7 +62,56 @@ class Ends:
     start_scores: Array
 
 
-class Explainer(ABC):
+class Question:
+    """A model and what is asked of it: the explained number, its target, and how its inputs are laid out."""
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        output: Output | Callable[[Any], Any] | None = None,
+        link: Link | None = None,
+        preprocessing: Preprocessing | None = None,
+        channel_axis: int | None | Literal["auto"] = "auto",
+        class_axis: int | None = None,
+        batch_size: int | Literal["auto"] = 32,
+        seed: int = 0,
+        backend: str | type[Backend] | None = None,
+        backend_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        check_options(output, link)
+        if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
+            raise InvalidInput(f"preprocessing must be a Preprocessing(mean, std); got {preprocessing!r}")
+        self.model, self.preprocessing = model, preprocessing
+        self.output, self.link, self.class_axis = output, link, class_axis
+        self.channel_axis = channel_axis
+        self.batch_size: int | Literal["auto"] = "auto" if batch_size == "auto" else whole("batch_size", batch_size)
+        self.seed = whole("seed", seed, least=0)
+        self.backend, self.backend_options = backend, dict(backend_options or {})
+
+    def prepared(self, inputs: Any, call: Call) -> tuple[Backend, Array, Layout]:
+        """Return the backend around the model, the inputs on the host and their layout; raises as a call does."""
+        backend = wrapped(self.model, inputs, call, self.backend, self.backend_options)
+        host = checked(backend, inputs)
+        return backend, host, Layout.of(host.shape, self.channel_axis, backend.channel_axis)
+
+    def resolved(self, engine: Engine, host: Array, target: Any) -> tuple[Objective, NDArray[np.intp], Array]:
+        """Return what is explained, the targets (batch, 1 or 2, output axes) and the score at the inputs."""
+        backend = engine.backend
+        if not backend.has_outputs:
+            objective, targets = objective_of_callback(self.output), targets_of_callback(target, len(host))
+            return objective, targets, engine.scores(host, objective, targets, np.arange(len(host)))
+        passes = engine.outputs(host)
+        outputs = np.concatenate([backend.to_numpy(part) for part in passes])
+        link = self.link or backend.model_link
+        check_options(self.output, link)
+        class_axis = backend.class_axis if self.class_axis is None else self.class_axis
+        objective = objective_for(outputs, self.output, link, class_axis)
+        targets = resolve_targets(target, outputs, objective)
+        return objective, targets, engine.scores_of(passes, objective, targets)
+
+
+class Explainer(Question, ABC):
     """Attributes a model's score to its inputs; one method of doing so is a subclass with `_attribute`."""
 
     own_settings: ClassVar[tuple[str, ...]] = ()
@@ -84,18 +133,21 @@ class Explainer(ABC):
         backend: str | type[Backend] | None = None,
         backend_options: Mapping[str, Any] | None = None,
     ) -> None:
-        check_options(output, link)
-        if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
-            raise InvalidInput(f"preprocessing must be a Preprocessing(mean, std); got {preprocessing!r}")
-        self.model, self.preprocessing = model, preprocessing
+        super().__init__(
+            model,
+            output=output,
+            link=link,
+            preprocessing=preprocessing,
+            channel_axis=channel_axis,
+            class_axis=class_axis,
+            batch_size=batch_size,
+            seed=seed,
+            backend=backend,
+            backend_options=backend_options,
+        )
         self.baseline = baseline_from(baseline, preprocessing)
-        self.output, self.link, self.class_axis = output, link, class_axis
-        self.channel_axis = channel_axis
-        self.batch_size: int | Literal["auto"] = "auto" if batch_size == "auto" else whole("batch_size", batch_size)
         self.blocks: dict[tuple[int, ...], int] = {}  # what batch_size="auto" found, by the shape of an example
         self.progress = progress
-        self.seed = whole("seed", seed, least=0)
-        self.backend, self.backend_options = backend, dict(backend_options or {})
 
     def __call__(
         self,
@@ -130,27 +182,6 @@ class Explainer(ABC):
         """Return this explainer with some settings changed, named as the constructor's; `model` among them."""
         kept = {name: getattr(self, name) for name in (*Asked.__annotations__, *self.own_settings)}
         return type(self)(changes.pop("model", self.model), **(kept | changes))
-
-    def prepared(self, inputs: Any, call: Call) -> tuple[Backend, Array, Layout]:
-        """Return the backend around the model, the inputs on the host and their layout; raises as a call does."""
-        backend = wrapped(self.model, inputs, call, self.backend, self.backend_options)
-        host = checked(backend, inputs)
-        return backend, host, Layout.of(host.shape, self.channel_axis, backend.channel_axis)
-
-    def resolved(self, engine: Engine, host: Array, target: Any) -> tuple[Objective, NDArray[np.intp], Array]:
-        """Return what is explained, the targets (batch, 1 or 2, output axes) and the score at the inputs."""
-        backend = engine.backend
-        if not backend.has_outputs:
-            objective, targets = objective_of_callback(self.output), targets_of_callback(target, len(host))
-            return objective, targets, engine.scores(host, objective, targets, np.arange(len(host)))
-        passes = engine.outputs(host)
-        outputs = np.concatenate([backend.to_numpy(part) for part in passes])
-        link = self.link or backend.model_link
-        check_options(self.output, link)
-        class_axis = backend.class_axis if self.class_axis is None else self.class_axis
-        objective = objective_for(outputs, self.output, link, class_axis)
-        targets = resolve_targets(target, outputs, objective)
-        return objective, targets, engine.scores_of(passes, objective, targets)
 
     def starts(self, backend: Backend, host: Array, layout: Layout) -> Array:
         """Return the baselines (batch, references, *example), as the model's dtype can hold them."""

@@ -1,0 +1,272 @@
+"""What metrics are computed on: a model with a batch of inputs, the class in question, and masks of the object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+from os import PathLike
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from pathattr.attribution import Attribution
+from pathattr.backend import Backend, Call
+from pathattr.base import Question
+from pathattr.checks import check_finite, numbers
+from pathattr.engine import Engine
+from pathattr.errors import InvalidInput, ModelError
+from pathattr.layout import Array
+from pathattr.preprocessing import Preprocessing
+from pathattr.quadrature import RULES
+from pathattr.schedules import LinearRamp
+from pathattr.targets import Link, Objective, Output, objective_for, resolve_targets
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the model says of some points: the explained score, the target's probability, and if it is the top class.
+
+    Without classes (a regression) probabilities are NaN and nothing is a hit.
+    """
+
+    score: Array
+    probability: Array
+    hit: NDArray[np.bool_]
+
+
+class Subject(Question):
+    """A model and a batch on which attributions are judged, by any metric of `pathattr.metrics`.
+
+    `inputs` (batch, ...) are the user's, in any framework; `target` is the class in question (one, one per example, or
+    None: the class predicted at the input). `masks`, (batch, *spatial) of booleans, or `boxes`, (batch, 4) as top,
+    left, bottom, right in pixels, the last two exclusive, tell where the object is. `preprocessing` tells how pictures
+    are normalised: what a metric does in raw image space needs it. The other options are `PathExplainer`'s;
+    `batch_size` bounds the points in one call of the model. Metrics that draw at random draw from `seed`, the same
+    for every example, wherever it stands in a batch.
+
+    Raises InvalidInput for what does not fit, ModelError as an explainer does.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        inputs: Any,
+        target: Any = None,
+        *,
+        masks: Any = None,
+        boxes: Any = None,
+        preprocessing: Preprocessing | None = None,
+        output: Output | Callable[[Any], Any] | None = None,
+        link: Link | None = None,
+        channel_axis: int | None | Literal["auto"] = "auto",
+        class_axis: int | None = None,
+        batch_size: int = 32,
+        seed: int = 0,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        input_name: str | None = None,
+        backend: str | type[Backend] | None = None,
+        backend_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            model,
+            output=output,
+            link=link,
+            preprocessing=preprocessing,
+            channel_axis=channel_axis,
+            class_axis=class_axis,
+            batch_size=batch_size,
+            seed=seed,
+            backend=backend,
+            backend_options=backend_options,
+        )
+        self.inputs = inputs
+        adapter, host, self.layout = self.prepared(inputs, Call(tuple(args), dict(kwargs or {}), input_name))
+        if not adapter.has_outputs:
+            raise InvalidInput("metrics ask the model for its outputs, which a GradientCallback does not give")
+        self._engine = Engine(adapter, self.layout, LinearRamp(), RULES["midpoint"], batch_size)
+        self.examples = np.stack([self.layout.canonical(example) for example in host])
+        """The inputs, (batch, channels, *spatial), float64; one channel where the user has none."""
+        with self.running():
+            outputs = np.concatenate([adapter.to_numpy(part) for part in self._engine.outputs(host)])
+        own_link = link or adapter.model_link
+        axis = adapter.class_axis if class_axis is None else class_axis
+        self._objective = objective_for(outputs, output, own_link, axis)
+        self._probability = _probability(outputs, own_link, axis)
+        classes = self._probability or self._objective
+        self._targets = resolve_targets(target, outputs, classes)
+        if self._targets.shape[1] != 1:
+            raise InvalidInput("metrics judge one class per example; a Contrast has two: pass its first as target")
+        self.masks = _masks(masks, boxes, self.spatial, len(host))
+        own = self.judge(enumerate(self.examples))
+        self.score, self.probability, self.hit = own.score, own.probability, own.hit
+        """What the model says of the inputs themselves, (batch,) each."""
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        """The shape of a map: the spatial axes of an example."""
+        return self.examples.shape[2:]
+
+    @property
+    def target(self) -> NDArray[np.intp]:
+        """The class in question, (batch,), or (batch, axes) for dense outputs."""
+        return self._targets[:, 0, 0] if self._targets.shape[2] == 1 else self._targets[:, 0]
+
+    @property
+    def object_masks(self) -> NDArray[np.bool_]:
+        """The masks, (batch, *spatial); raises InvalidInput where none were given."""
+        if self.masks is None:
+            raise InvalidInput("this metric needs to know where the object is: Subject(..., masks=...) or boxes=...")
+        return self.masks
+
+    def needs_classes(self) -> None:
+        """Raise InvalidInput for a model without classes."""
+        if self._probability is None:
+            raise InvalidInput(
+                "this metric needs the probability of a class, and the model has one output without a link: if it is "
+                "a binary classifier say link='sigmoid', or link='already' where it returns the probability"
+            )
+
+    def rng(self) -> np.random.Generator:
+        """Return a fresh generator: the same draws for every example."""
+        return np.random.default_rng(self.seed)
+
+    def running(self) -> AbstractContextManager[None]:
+        """Hold the model ready; `judge` does it by itself."""
+        return self._engine.backend.running()
+
+    def maps(self, attributions: Attribution | Any | str | PathLike[str]) -> Array:
+        """Return attributions from anywhere as (batch, channels, *spatial), float64.
+
+        They are an `Attribution`, an array of any framework shaped like the inputs, or a file that
+        `Attribution.save` or `np.save` wrote. A map without channels serves them all. Raises InvalidInput for another
+        shape or values that are not finite.
+        """
+        if isinstance(attributions, str | PathLike):
+            attributions = _from_file(attributions)
+        if isinstance(attributions, Attribution):
+            attributions = attributions.numpy()
+        backend = self._engine.backend
+        native = type(backend).recognises_array(attributions)
+        array = numbers(
+            "attributions must be numbers, in one shape", backend.to_numpy(attributions) if native else attributions
+        )
+        check_finite("attributions", array)
+        batch, channels = self.examples.shape[:2]
+        if array.shape == (batch, *self.layout.shape):
+            return np.stack([self.layout.canonical(example) for example in array])
+        if self.layout.channel_axis is not None:
+            single = list(self.layout.shape)
+            single[self.layout.channel_axis] = 1
+            if array.shape in ((batch, *self.spatial), (batch, *single)):
+                array = array.reshape(batch, 1, *self.spatial)
+                return np.repeat(array, channels, axis=1)
+        raise InvalidInput(
+            f"attributions of shape {array.shape} for inputs of shape {(batch, *self.layout.shape)}: expected the "
+            f"inputs' shape, or one map each, {(batch, *self.spatial)}"
+        )
+
+    def judge(self, points: Iterable[tuple[int, Array]]) -> Judged:
+        """Return what the model says of points, each with the number of its example, canonical like `examples`.
+
+        They are drawn as they are needed, a block at a time. Raises ModelError where a score is not finite.
+        """
+        scores, probabilities, hits = [np.empty(0)], [np.empty(0)], [np.empty(0, bool)]
+        backend, source = self._engine.backend, iter(points)
+        with self.running():
+            while block := list(islice(source, self._engine.capacity)):
+                rows = np.array([row for row, _ in block])
+                host = np.stack([self.layout.restore(point) for _, point in block])
+                parts = self._engine.outputs(host, rows)
+                score = self._engine.scores_of(parts, self._objective, self._targets[rows])
+                if not np.isfinite(score).all():
+                    row = rows[~np.isfinite(score)][0]
+                    raise ModelError(
+                        f"image {row}: the model's score is not finite where a metric changed the input: look at the "
+                        "model there, or judge another output"
+                    )
+                scores.append(score)
+                outputs = np.concatenate([backend.to_numpy(part) for part in parts]).astype(np.float64)
+                probability, hit = self._classes(outputs, self._targets[rows, 0])
+                probabilities.append(probability)
+                hits.append(hit)
+        return Judged(np.concatenate(scores), np.concatenate(probabilities), np.concatenate(hits))
+
+    def _classes(self, outputs: Array, index: NDArray[np.intp]) -> tuple[Array, NDArray[np.bool_]]:
+        """Return the target's probability, and whether it is the top class, (points,) each."""
+        if self._probability is None:
+            return np.full(len(outputs), np.nan), np.zeros(len(outputs), bool)
+        rows, link = np.arange(len(outputs)), self._probability.link
+        if int(np.prod(outputs.shape[1:])) == 1:  # a binary classifier's one output
+            value = outputs.reshape(-1)
+            probability = special.expit(value) if link == "sigmoid" else value
+            return probability, probability > 0.5
+        axis = self._probability.class_axis
+        place = [index[:, i] for i in range(index.shape[1])]
+        chosen = place.pop(axis - 1)
+        # The outputs of all classes at the target's place: a plain classifier has no other axes.
+        classes = np.moveaxis(outputs, axis, -1)[(rows, *place)]
+        linked = {
+            "softmax": lambda x: special.softmax(x, axis=-1),
+            "sigmoid": special.expit,
+            "identity": lambda x: x,
+        }[link](classes)
+        return linked[rows, chosen], classes.argmax(axis=-1) == chosen
+
+
+def _probability(outputs: NDArray[Any], link: Link | None, axis: int) -> Objective | None:
+    """Return the objective of probabilities; None for a model without classes."""
+    if link == "identity" or (int(np.prod(outputs.shape[1:])) == 1 and link is None):
+        return None
+    return objective_for(outputs, "probability", link, axis)
+
+
+def _masks(masks: Any, boxes: Any, spatial: tuple[int, ...], batch: int) -> NDArray[np.bool_] | None:
+    if masks is not None and boxes is not None:
+        raise InvalidInput("the object is told by masks or by boxes, not by both")
+    if boxes is not None:
+        return _boxed(boxes, spatial, batch)
+    if masks is None:
+        return None
+    array = np.asarray(masks)
+    if array.shape != (batch, *spatial):
+        raise InvalidInput(f"masks have shape {array.shape}; expected one per example, {(batch, *spatial)}")
+    if array.dtype != bool and not np.isin(array, (0, 1)).all():
+        raise InvalidInput("masks are booleans, or 0 and 1: threshold soft masks first")
+    return array.astype(bool)
+
+
+def _boxed(boxes: Any, spatial: tuple[int, ...], batch: int) -> NDArray[np.bool_]:
+    array = numbers("boxes are (batch, 4): top, left, bottom, right in pixels", boxes)
+    if array.shape != (batch, 4) or len(spatial) != 2:
+        raise InvalidInput(f"boxes are (batch, 4) for pictures of two axes; got {array.shape} for {spatial}")
+    found = np.zeros((batch, *spatial), bool)
+    for mask, (top, left, bottom, right) in zip(found, array, strict=True):
+        if not (0 <= top < bottom <= spatial[0] and 0 <= left < right <= spatial[1]):
+            raise InvalidInput(
+                f"box {(top, left, bottom, right)} does not lie in a picture of {spatial[0]} × {spatial[1]} pixels: "
+                "expected top, left, bottom, right with the last two exclusive"
+            )
+        mask[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))] = True
+    return found
+
+
+def _from_file(path: str | PathLike[str]) -> Any:
+    """Return what a file holds: an Attribution, or an array of `np.save`; nothing is unpickled."""
+    if str(path).endswith(".npz"):
+        return Attribution.load(path)
+    try:
+        return np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InvalidInput(
+            f"{path} is no file of attributions: expected Attribution.save's or np.save's ({error})"
+        ) from error
