@@ -149,8 +149,9 @@ class Attribution:
 
     def __repr__(self) -> str:
         shape = "×".join(map(str, np.shape(self.attributions)))
+        what = self.settings.get("family") or self.settings.get("method", "?")
         return (
-            f"Attribution({self.settings.get('family', '?')}, {shape}, gap {np.abs(self.gap).max():.2g} at most, "
+            f"Attribution({what}, {shape}, gap {np.abs(self.gap).max():.2g} at most, "
             f"{int(self.evaluations.sum())} gradients)"
         )
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from pathattr.checks import is_number, is_whole, numbers
+from pathattr.diffusion import diffused
 from pathattr.errors import InvalidInput
 from pathattr.layout import Array
 from pathattr.naming import named
@@ -119,6 +120,24 @@ class Blur(Baseline):
 
 
 @dataclass(frozen=True)
+class Diffused(Baseline):
+    """The example blurred over its spatial axes by a whole Gaussian, borders mirrored: where Blur IG begins.
+
+    As `Blur(sigma, kernel=None)`, but made of cosines, of any `sigma` in pixels at one price.
+    """
+
+    sigma: float = 35.0
+
+    def __post_init__(self) -> None:
+        if not is_number(self.sigma) or self.sigma <= 0:
+            raise InvalidInput(f"Diffused needs sigma > 0, in pixels; got {self.sigma!r}")
+
+    def __call__(self, example: Array, context: Context) -> Array:
+        """Return the blurred example."""
+        return diffused(example, self.sigma)
+
+
+@dataclass(frozen=True)
 class UniformNoise(Baseline):
     """Uniform noise in [low, high] of input space; by default the range of the example itself."""
 
@@ -172,6 +191,7 @@ BASELINES: dict[str, Callable[[], Baseline]] = {
     "white": White,
     "mean": Mean,
     "blur": Blur,
+    "diffused": Diffused,
     "uniform": UniformNoise,
     "gaussian": GaussianNoise,
 }

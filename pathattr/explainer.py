@@ -19,16 +19,17 @@ from pathattr.baselines import Baseline, Samples
 from pathattr.checks import check_finite, is_number, numbers, whole
 from pathattr.engine import Engine, Progress, fitted
 from pathattr.errors import InvalidInput
-from pathattr.families import FAMILIES, SVD, PathFamily
+from pathattr.families import FAMILIES, PathFamily
 from pathattr.layout import Array, Layout
 from pathattr.naming import named, one_of
 from pathattr.nodes import NODES, Course, Nodes, Refined, Uniform
 from pathattr.orderings import ORDERINGS, Energy, Ordering
 from pathattr.outcome import Example
 from pathattr.preprocessing import Preprocessing
+from pathattr.presets import PRESETS
 from pathattr.quadrature import NOWHERE, RULES
 from pathattr.refinement import Aim
-from pathattr.schedules import SCHEDULES, LinearRamp, Schedule
+from pathattr.schedules import SCHEDULES, Schedule
 from pathattr.targets import Link, Objective, Output
 from pathattr.walk import Path, Walk
 
@@ -51,7 +52,8 @@ class PathExplainer(Explainer):
     attributions per component. `progress` is True (needs rich) or a callable (done, total).
 
     `preset="published"` is the SIG paper's setting: 199 left intervals (200 points), ω = 0.4, the published order
-    of components, the gradient before a jump. What is passed besides it still holds.
+    of components, the gradient before a jump. `preset="blur-ig"` is Blur IG with σ from 35 to 0: `DCT()`,
+    `Diffusion(35)`, `HeatRamp()` and `Diffused(35)`. What is passed besides a preset still holds.
 
     The backend is recognised by the model and the inputs; `backend` forces one, by name ("torch", "tensorflow",
     "jax", "numpy") or class, and `backend_options` are its own (see the class's `options`).
@@ -84,13 +86,16 @@ class PathExplainer(Explainer):
         components: bool = True,
         progress: bool | Progress = False,
         seed: int = 0,
-        preset: Literal["published"] | None = None,
+        preset: Literal["published", "blur-ig"] | None = None,
         backend: str | type[Backend] | None = None,
         backend_options: Mapping[str, Any] | None = None,
     ) -> None:
+        if preset is not None:
+            one_of("preset", preset, tuple(name for name in PRESETS if name is not None))
+        given = PRESETS[preset]
         super().__init__(
             model,
-            baseline=baseline,
+            baseline=given.baseline if baseline is None else baseline,
             output=output,
             link=link,
             preprocessing=preprocessing,
@@ -102,21 +107,18 @@ class PathExplainer(Explainer):
             backend=backend,
             backend_options=backend_options,
         )
-        if preset is not None:
-            one_of("preset", preset, ("published",))
-        published = preset == "published"
-        self.family = named("family", SVD() if family is None else family, FAMILIES, PathFamily)
+        self.family = named("family", given.family if family is None else family, FAMILIES, PathFamily)
         default = self.family.default_ordering
-        if published:
+        if given.published:
             self.family, default = self.family.published()
-        ordering = named("ordering", default if ordering is None else ordering, ORDERINGS, Ordering)
+        ordering = named("ordering", given.ordering or default if ordering is None else ordering, ORDERINGS, Ordering)
         # One component has no order: whatever the ordering, its strength plays no part.
         self.ordering = ordering.for_family(default) if self.family.ordered else Energy()
-        schedule = named("schedule", LinearRamp() if schedule is None else schedule, SCHEDULES, Schedule)
-        schedule = replace(schedule, jumps="published") if published else schedule
+        schedule = named("schedule", given.schedule if schedule is None else schedule, SCHEDULES, Schedule)
+        schedule = replace(schedule, jumps="published") if given.published else schedule
         self.schedule = schedule if self.family.ordered else replace(schedule, overlap=1.0)
         self.steps: int | Literal["auto"] = (
-            "auto" if steps == "auto" else whole("steps", (199 if published else 200) if steps is None else steps)
+            "auto" if steps == "auto" else whole("steps", given.steps if steps is None else steps)
         )
         self.tolerance = _tolerance(tolerance)
         plain: Nodes = Refined() if self.steps == "auto" else Uniform()
@@ -124,7 +126,7 @@ class PathExplainer(Explainer):
         refined = isinstance(self.nodes, Refined)
         if self.steps == "auto" and not refined:
             raise InvalidInput(f"steps='auto' refines its nodes; nodes={nodes!r} takes a number of steps")
-        self.rule = ("trapezoid" if refined else "left" if published else "midpoint") if rule is None else rule
+        self.rule = ("trapezoid" if refined else given.rule) if rule is None else rule
         one_of("rule", self.rule, tuple(RULES))
         if refined and self.rule != "trapezoid":
             raise InvalidInput(f"refined nodes are integrated by the trapezoidal rule; got rule={self.rule!r}")

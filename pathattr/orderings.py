@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pathattr.checks import is_number
 from pathattr.errors import InvalidInput
 from pathattr.layout import Array
 from pathattr.naming import one_of
@@ -20,12 +21,14 @@ class Facts:
     """What is known of components: (spectra, components) tables; None where a family has no such notion.
 
     `energy` is the L2 norm of a component, `frequency` runs from 0 (constant) to 1 (finest), `scale` is 0
-    for the approximation and a higher whole number the finer the details.
+    for the approximation and a higher whole number the finer the details. `decay` is the eigenvalue λ of −Δ with
+    mirrored borders, in 1/pixel²: blurred by a Gaussian of σ pixels, exp(−σ²λ/2) of the component is left.
     """
 
     energy: Array
     frequency: Array | None = None
     scale: Array | None = None
+    decay: Array | None = None
 
     def joined(self) -> Facts:
         """Return the same with all spectra as one."""
@@ -33,7 +36,7 @@ class Facts:
         def row(table: Array | None) -> Array | None:
             return None if table is None else table.reshape(1, -1)
 
-        return Facts(self.energy.reshape(1, -1), row(self.frequency), row(self.scale))
+        return Facts(self.energy.reshape(1, -1), row(self.frequency), row(self.scale), row(self.decay))
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,21 @@ class Scale(Ordering):
 
 
 @dataclass(frozen=True)
+class Diffusion(Ordering):
+    """Strength = 1/(1 + σ²λ/2): what blurring by `sigma` pixels damps least comes first; see `HeatRamp`."""
+
+    sigma: float = 35.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not is_number(self.sigma) or self.sigma <= 0:
+            raise InvalidInput(f"Diffusion needs sigma > 0, in pixels; got {self.sigma!r}")
+
+    def spectra(self, facts: Facts, rng: np.random.Generator) -> Array:
+        return 1.0 / (1.0 + 0.5 * self.sigma**2 * _known(facts.decay, "decay", "DCT() components"))
+
+
+@dataclass(frozen=True)
 class Rank(Ordering):
     """The order of energy with equal spacing, from 1 for the largest to 0 for the smallest; ties by place."""
 
@@ -145,6 +163,7 @@ ORDERINGS: dict[str, Callable[[], Ordering]] = {
     "energy": Energy,
     "frequency": Frequency,
     "scale": Scale,
+    "diffusion": Diffusion,
     "rank": Rank,
     "shuffled": Shuffled,
     "approximation-then-finest": ApproximationThenFinest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -42,6 +42,8 @@ class Schedule(ABC):
 
     overlap: float = 0.4
     jumps: Literal["chord", "published"] = "chord"
+    windowed: ClassVar[bool] = True
+    """False where strengths decide over the whole of [0, 1] how a gate opens: overlap plays no part and stays 1."""
 
     def __post_init__(self) -> None:
         if not is_number(self.overlap) or not 0 <= self.overlap <= 1:
@@ -71,11 +73,15 @@ class Schedule(ABC):
         if self.jumping:
             gate = ops.where(alpha >= self.openings(strengths), 1.0, 0.0 * strengths)
         else:
-            progress = (alpha - self.starts(strengths)) / self.overlap
-            gate = self.ramp(ops, ops.clip(progress, 0.0, 1.0))
+            gate = self.opened(ops, alpha, strengths)
         if inside:
             return gate
         return ops.where(alpha <= 0, 0.0, ops.where(alpha >= 1, 1.0, gate))
+
+    def opened(self, ops: Elementwise, alpha: Any, strengths: Any) -> Any:
+        """Return the gates of a schedule that does not jump: the ramp at the progress through each window."""
+        progress = (alpha - self.starts(strengths)) / self.overlap
+        return self.ramp(ops, ops.clip(progress, 0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -133,9 +139,49 @@ class StepRamp(Schedule):
         return self.starts(strengths) + 0.5 * self.overlap
 
 
+@dataclass(frozen=True)
+class HeatRamp(Schedule):
+    """The gates of deblurring (Blur IG, Xu et al., CVPR 2020): σ falls from σmax to 0 in proportion to 1 − α.
+
+    For strengths s = 1/(1 + c) with c = σmax²λ/2, as `Diffusion(σmax)` gives them to components of eigenvalue λ: from a
+    baseline in which exp(−c) of a component is left (`Diffused(σmax)`) to exp(−(1 − α)²c), the gate is
+    (exp(−(1 − α)²c) − exp(−c))/(1 − exp(−c)). There are no windows: `overlap` is 1. Strengths below 1e-9 (σmax of
+    ten thousand pixels) are taken as that: gates do not jump.
+    """
+
+    overlap: float = 1.0
+    windowed = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.overlap != 1:
+            raise InvalidInput(f"HeatRamp has no windows that could overlap: leave overlap at 1; got {self.overlap!r}")
+
+    def ramp(self, ops: Elementwise, progress: Any) -> Any:
+        """Return the gate of components that blurring hardly touches (c = 0): 1 − (1 − p)²."""
+        return 1.0 - (1.0 - progress) * (1.0 - progress)
+
+    def opened(self, ops: Elementwise, alpha: Any, strengths: Any) -> Any:
+        # Written as 1 − (1 − α)²·φ((1 − α)²c)/φ(c) with φ(z) = (1 − exp(−z))/z, in which no digits cancel.
+        c = (1.0 - strengths) / ops.clip(strengths, 1e-9, 1.0)
+        left = (1.0 - alpha) * (1.0 - alpha)
+        return ops.clip(1.0 - left * _mean_decay(ops, left * c) / _mean_decay(ops, c), 0.0, 1.0)
+
+
+def _mean_decay(ops: Elementwise, z: Any) -> Any:
+    """Return (1 − exp(−z))/z for z in [0, 1e10]; 1 at 0."""
+    # Near 0: φ(z) = t/(1 + wt) with w = z/2 and t = tanh(w)/w, by its continued fraction, right to 1e-17 below 0.2.
+    w = 0.5 * ops.clip(z, 0.0, 0.2)
+    square = w * w
+    t = (945.0 + square * (105.0 + square)) / (945.0 + square * (420.0 + 15.0 * square))
+    far = ops.clip(z, 0.2, 1e10)
+    return ops.where(z < 0.2, t / (1.0 + w * t), (1.0 - ops.exp(-far)) / far)
+
+
 SCHEDULES: dict[str, Callable[[], Schedule]] = {
     "linear": LinearRamp,
     "cosine": CosineRamp,
     "sigmoid": SigmoidRamp,
     "step": StepRamp,
 }
+"""Ramps through windows, by name. (`HeatRamp` has none, and goes with one ordering and one baseline: a preset.)"""

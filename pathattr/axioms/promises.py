@@ -104,4 +104,4 @@ def _strong_first(ordering: Ordering) -> bool:
 
 def _strengths(ordering: Ordering, energy: Array) -> Array:
     place = np.tile(np.arange(float(energy.shape[1])), (len(energy), 1))
-    return ordering.strengths(Facts(energy, frequency=place / place.max(), scale=place), np.random.default_rng(0))
+    return ordering.strengths(Facts(energy, place / place.max(), scale=place, decay=place), np.random.default_rng(0))

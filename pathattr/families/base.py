@@ -31,7 +31,8 @@ class Term:
 
     `gates` labels one gate per component; its first `groups` labels number independent spectra (channels,
     slices), the others the components of one spectrum. `energy` is the L2 norm of every component, of the
-    gates' shape; `frequency` (0 low to 1 high) and `scale` (0 coarsest, whole numbers) broadcast to it.
+    gates' shape; `frequency` (0 low to 1 high), `scale` (0 coarsest, whole numbers) and `decay` (see `Facts`)
+    broadcast to it.
     """
 
     gates: str
@@ -40,6 +41,7 @@ class Term:
     groups: int = 0
     frequency: Array | None = None
     scale: Array | None = None
+    decay: Array | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -93,7 +95,7 @@ class Decomposition:
 
         energy = table("energy")
         assert energy is not None
-        return Facts(energy, table("frequency"), table("scale"))
+        return Facts(energy, table("frequency"), table("scale"), table("decay"))
 
     def split(self, table: Array) -> tuple[Array, ...]:
         """Return the columns of a table of facts as arrays of each term's gate shape."""

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import fft
 
+from pathattr.diffusion import eigenvalues
 from pathattr.families.base import Decomposition, Factor, PathFamily, Term
 from pathattr.layout import Array, spatial_labels, spectral_labels
 from pathattr.orderings import Frequency, Ordering
@@ -36,6 +37,7 @@ class DCT(PathFamily):
             energy=np.abs(coefficients),
             groups=1,
             frequency=radius / max(radius.max(), 1e-300),  # a single pixel has frequency 0 only
+            decay=eigenvalues(shape),
         )
         return Decomposition(difference.shape, (term,))
 
