@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,63 +61,67 @@ class GuidedIG(AdaptivePath[GuidedState]):
     def step(self, state: GuidedState, gradients: Array) -> GuidedState:
         if not np.isfinite(gradients).all():  # no comparison with NaN holds: features would never be finished
             raise ModelError("Guided IG orders features by their gradients, and some are not finite")
-        images, taken = len(state.done), state.taken + 1
-        way = state.end - state.start
+        taken = state.taken + 1
+        way, size = state.end - state.start, np.abs(gradients)
+        length = np.abs(way)
         progress = np.stack(
             [
-                self._advanced(state.progress[i], np.abs(way[i]).ravel(), np.abs(gradients[i]).ravel(), int(taken[i]))
-                for i in range(images)
+                self._advanced(state.progress[i], length[i].ravel(), size[i].ravel(), int(taken[i]))
+                for i in range(len(taken))
             ]
         )
-        share = progress.reshape(state.point.shape)
-        # The end point is x itself, not x' + (x − x'), which rounds.
-        point = np.where(share == 1.0, state.end, state.start + way * share)
+        share = progress.reshape(way.shape)
+        point = state.start + way * share
+        np.copyto(point, state.end, where=share == 1.0)  # x itself, not x' + (x − x'), which rounds
         return replace(state, point=point, done=taken == self.steps, progress=progress, taken=taken)
 
-    def _advanced(self, progress: Array, way: Array, size: Array, taken: int) -> Array:
-        """Return the progress of one image's features after its step number `taken`; `size` is |∇F|."""
+    def _advanced(self, progress: Array, length: Array, size: Array, taken: int) -> Array:
+        """Return the progress of one image's features after its step number `taken`.
+
+        `length` is |x − x'| and `size` |∇F|, (features,) each; `size` is written to. Nothing is compressed: that would
+        cost more than arithmetic on all features does.
+        """
         if taken == self.steps:
             return np.ones_like(progress)
         alpha = taken / self.steps
         high = min(alpha + self.max_dist, 1.0)
         progress = np.maximum(progress, max(alpha - self.max_dist, 0.0))
-        budget = float((way * (1.0 - progress)).sum() - way.sum() * (1.0 - alpha))
-        room = way * (high - progress)
-        left = np.flatnonzero(room > 0)
-        # The lower quantile over all features, finished ones last: this many, and ties, move at a time.
-        count = int(np.floor(self.fraction * (size.size - 1))) + 1
-        size, room = size[left], room[left]
-        rounds = 0
-        while budget > 0 and len(left):
-            if rounds == ROUNDS:
-                chosen, budget = _sorted_rounds(size, room, count, budget)
-                progress[left[chosen]] = high
-                left, size, room = left[~chosen], size[~chosen], room[~chosen]
-                if not len(left):
-                    break
-            limit = np.partition(size, count - 1)[count - 1] if count < len(size) else np.inf
-            chosen = size <= limit
-            needed = float(room[chosen].sum())
-            moved = left[chosen]
-            if needed >= budget:
-                progress[moved] += budget / needed * (high - progress[moved])
+        budget = float((length * (1.0 - progress)).sum() - length.sum() * (1.0 - alpha))
+        room = length * (high - progress)
+        np.copyto(size, np.inf, where=room <= 0)  # finished features come last
+        # The place of the lower quantile over all features, finished ones too.
+        place = int(np.floor(self.fraction * (len(size) - 1)))
+        for number in count():
+            if budget <= 0:
                 break
-            progress[moved] = high
+            if number == ROUNDS:
+                chosen = _whole_rounds(size, room, place, budget)
+                needed = float((room * chosen).sum())
+            else:
+                limit = np.partition(size, place)[place]
+                chosen = size <= limit
+                needed = float((room * chosen).sum())
+                if needed >= budget:
+                    np.add(progress, budget / needed * (high - progress), out=progress, where=chosen)
+                    break
+            np.copyto(progress, high, where=chosen)
+            if number != ROUNDS and limit == np.inf:  # everything has moved: what is left is rounding
+                break
             budget -= needed
-            left, size, room = left[~chosen], size[~chosen], room[~chosen]
-            rounds += 1
+            np.copyto(size, np.inf, where=chosen)
+            np.copyto(room, 0.0, where=chosen)
         return progress
 
 
-def _sorted_rounds(size: Array, room: Array, count: int, budget: float) -> tuple[NDArray[np.bool_], float]:
-    """Return which features move all the way in the rounds that the budget allows whole, and what it leaves."""
+def _whole_rounds(size: Array, room: Array, place: int, budget: float) -> NDArray[np.bool_]:
+    """Return which features move all the way in those rounds that the budget allows whole: by sorting once."""
     order = np.argsort(size, kind="stable")
-    size, spent = size[order], np.cumsum(room[order])
-    ends = np.searchsorted(size, size, side="right")  # ties go together
-    after = ends[np.minimum(np.arange(len(size)) + count - 1, len(size) - 1)].tolist()
-    last, total, done = int(np.searchsorted(spent, budget, side="left")), len(size), 0
-    while done < total and after[done] <= last:
+    ordered, spent = size[order], np.cumsum(room[order])
+    ends = np.searchsorted(ordered, ordered, side="right")  # ties go together
+    after = ends[np.minimum(np.arange(len(size)) + place, len(size) - 1)].tolist()
+    last, done = int(np.searchsorted(spent, budget, side="left")), 0
+    while done < len(after) and after[done] <= last:
         done = after[done]
-    chosen = np.zeros(total, bool)
+    chosen = np.zeros(len(size), bool)
     chosen[order[:done]] = True
-    return chosen, budget - float(spent[done - 1]) if done else budget
+    return chosen

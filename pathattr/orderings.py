@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.checks import is_number
+from pathattr.checks import whole
 from pathattr.errors import InvalidInput
 from pathattr.layout import Array
 from pathattr.naming import one_of
@@ -127,6 +128,29 @@ class Rank(Ordering):
 
 
 @dataclass(frozen=True)
+class Leading(Ordering):
+    """A control: strength 1 for the `count` strongest components of a spectrum, 0 for all others; ties by place.
+
+    The path switches on the strongest over the first window, [0, ω], and all of the rest together over the last,
+    [1 − ω, 1]: a line in two pieces. What it shares with an ordering by energy is owed to the first component alone.
+    """
+
+    symmetric = False
+
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole("count", self.count)
+
+    def spectra(self, facts: Facts, rng: np.random.Generator) -> Array:
+        order = np.argsort(-facts.energy, axis=1, kind="stable")
+        strengths = np.zeros(order.shape)
+        np.put_along_axis(strengths, order[:, : self.count], 1.0, axis=1)
+        return strengths
+
+
+@dataclass(frozen=True)
 class ApproximationThenFinest(Ordering):
     """The published order of wavelet and Laplacian bands: approximation, then details, *finest* first.
 
@@ -166,6 +190,7 @@ ORDERINGS: dict[str, Callable[[], Ordering]] = {
     "diffusion": Diffusion,
     "rank": Rank,
     "shuffled": Shuffled,
+    "leading": Leading,
     "approximation-then-finest": ApproximationThenFinest,
 }
 

@@ -110,6 +110,8 @@ def test_frequencies_and_scales_begin_at_0_and_no_scale_is_missing(split):
     facts = family.decompose(difference).facts
     if facts.frequency is not None:
         assert facts.frequency.min() == 0
+    if facts.decay is not None:
+        assert facts.decay.min() == 0
     if facts.scale is not None:
         assert set(np.unique(facts.scale)) == set(range(int(facts.scale.max()) + 1))
 

@@ -18,7 +18,7 @@ from pathattr.families import DCT, FAMILIES, SVD, Laplacian, Linear, PathFamily,
 from pathattr.families.pyramid import stack_of_bands
 from pathattr.numpy_backend import NumpyBackend
 from pathattr.orderings import ORDERINGS, ApproximationThenFinest, Energy, Frequency, Ordering, Scale, Shuffled
-from pathattr.schedules import SCHEDULES, LinearRamp, Schedule, SigmoidRamp, StepRamp
+from pathattr.schedules import SCHEDULES, HeatRamp, LinearRamp, Schedule, SigmoidRamp, StepRamp
 from pathattr.testing import TanhNetwork, family_suite, frameworks, ordering_suite, schedule_suite
 from pathattr.testing import families as family_checks
 from pathattr.testing import orderings as ordering_checks
@@ -52,6 +52,7 @@ test_family_of_named_shapes = family_suite(SVD(), shapes=[(2, 9, 4), (1, 3, 4, 5
 test_schedule_gentle_sigmoid = schedule_suite(SigmoidRamp(gain=1.0))
 test_schedule_steep_sigmoid = schedule_suite(SigmoidRamp(gain=100.0))
 test_schedule_of_published_jumps = schedule_suite(StepRamp(jumps="published"), backends=["numpy"])
+test_schedule_of_heat = schedule_suite(HeatRamp())
 test_ordering_shuffled_rank = ordering_suite(Shuffled(of=ORDERINGS["rank"]()))
 
 
@@ -233,6 +234,7 @@ FAMILY_FAULTS = [
     ("equations_are_well_formed", with_coefficients(np.float32), "is float32"),
     ("equations_are_well_formed", Cosines(without_a_gate), "'k' meet no factor"),
     ("facts_are_in_range", with_term(frequency=lambda frequency: 2 * frequency), r"outside \[0, 1\]"),
+    ("facts_are_in_range", with_term(decay=np.negative), "a decay is negative"),
     ("facts_are_in_range", with_term(scale=lambda scale: np.asarray(0.5)), "no whole number"),
     ("structure_depends_on_the_shape_alone", Cosines(without_zeros), "two differences of one shape gave"),
     ("the_same_difference_gives_the_same_components", in_two(DRAWS), "has changed"),

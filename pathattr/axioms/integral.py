@@ -99,12 +99,14 @@ def component_sum(case: Case) -> Residual:
     )
 
 
-def recovery_of_ig(case: Case) -> Residual:
+def recovery_of_ig(case: Case) -> Residual | None:
     """At ω = 1 the path is the straight line and attributions are those of Integrated Gradients, node by node.
 
     `details` hold the relative distance for ω nearer and nearer to 1: of order 1 − ω for models with a Lipschitz
-    gradient, with no monotony promised; and the largest |g(α) − α| over the components.
+    gradient, with no monotony promised; and the largest |g(α) − α| over the components. None for a schedule without ω.
     """
+    if not case.explainer.schedule.windowed:
+        return None
 
     def schedule(overlap: float) -> Schedule:
         return replace(case.explainer.schedule, overlap=overlap)

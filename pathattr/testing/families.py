@@ -216,14 +216,14 @@ def equations_are_well_formed(contract: Contract) -> None:
 
 
 def facts_are_in_range(contract: Contract) -> None:
-    """Energies are at least 0, frequencies lie in [0, 1], scales are whole numbers from 0, all as the gates' shape."""
+    """Energies and decays are at least 0, frequencies in [0, 1], scales whole numbers; all of the shape of the gates."""
 
     @for_all(contract.differences())
     def holds(difference: Array) -> None:
         decomposition = contract.decomposed(difference)
         for term in decomposition.terms:
             assert (np.isfinite(term.energy) & (term.energy >= 0)).all(), "an energy is negative or not finite"
-            for fact in (term.frequency, term.scale):
+            for fact in (term.frequency, term.scale, term.decay):
                 if fact is not None:
                     fits = np.broadcast_shapes(fact.shape, term.energy.shape) == term.energy.shape
                     assert fits, f"a fact of shape {fact.shape} for gates of shape {term.energy.shape}"
@@ -231,6 +231,8 @@ def facts_are_in_range(contract: Contract) -> None:
                 assert ((term.frequency >= 0) & (term.frequency <= 1)).all(), "a frequency is outside [0, 1]"
             if term.scale is not None:
                 assert ((term.scale >= 0) & (term.scale % 1 == 0)).all(), "a scale is no whole number from 0"
+            if term.decay is not None:
+                assert (np.isfinite(term.decay) & (term.decay >= 0)).all(), "a decay is negative or not finite"
         facts = decomposition.facts  # raises where terms disagree on the number of spectra
         for term, back in zip(decomposition.terms, decomposition.split(facts.energy), strict=True):
             assert np.array_equal(back, term.energy), "the facts of terms do not come apart again"

@@ -105,10 +105,11 @@ def _facts(draw: DrawFn) -> Facts:
         return np.array(draw(st.lists(entries, min_size=count * columns, max_size=count * columns))).reshape(count, -1)
 
     energy = table(st.sampled_from([0.0, 1.0, 2.0]) | st.floats(1e-150, 1e150), rows)
-    # As in most families: all spectra have the same frequencies and scales.
+    # As in most families: all spectra have the same frequencies, scales and decays.
     frequency = table(st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1, allow_subnormal=False), 1)
     scale = table(st.integers(0, 4).map(float), 1)
-    return Facts(energy, np.repeat(frequency, rows, axis=0), np.repeat(scale, rows, axis=0))
+    decay = table(st.just(0.0) | st.floats(1e-12, 60), 1)  # up to 6π²: of six axes
+    return Facts(energy, *(np.repeat(fact, rows, axis=0) for fact in (frequency, scale, decay)))
 
 
 def _assert_strengths(strengths: Any, shape: tuple[int, ...]) -> None:
@@ -183,12 +184,13 @@ def one_scale_of_all_energies_changes_nothing(contract: Contract) -> None:
 
 
 def missing_facts_are_refused(contract: Contract) -> None:
-    """Without a frequency or a scale there are strengths, or InvalidInput that says what is missing."""
+    """Without a frequency, scale or decay there are strengths, or InvalidInput that says what is missing."""
 
     @for_all(_facts(), scopes())
     def holds(facts: Facts, scope: Any) -> None:
-        absences: list[dict[str, Any]] = [{"frequency": None}, {"scale": None}, {"frequency": None, "scale": None}]
-        for missing in absences:
+        names = ("frequency", "scale", "decay")
+        absences: list[dict[str, Any]] = [{name: None} for name in names]
+        for missing in [*absences, dict.fromkeys(names)]:
             try:
                 strengths = contract.strengths(replace(facts, **missing), scope=scope)
             except InvalidInput as error:

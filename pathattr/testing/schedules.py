@@ -45,26 +45,33 @@ LEAP = 1e-3
 
 @dataclass(frozen=True)
 class Contract:
-    """A schedule under test; its overlap is varied."""
+    """A schedule under test; its overlap is varied if it has windows."""
 
     schedule: Schedule
 
     def at(self, overlap: float) -> Schedule:
-        """Return the schedule with another overlap."""
-        return replace(self.schedule, overlap=overlap)
+        """Return the schedule with another overlap; as it is where it has no windows."""
+        return replace(self.schedule, overlap=overlap) if self.schedule.windowed else self.schedule
 
     def noise(self, overlap: float) -> float:
         """Return what rounding may do to a gate: that of its progress, a quotient by ω, times the ramp's slope."""
         progress = np.linspace(0, 1, 1001)
         slope = 1000 * np.abs(np.diff(self.schedule.ramp(np, progress))).max()
         # The ramp's own operations round its values, and it may be steeper between these positions than across.
-        return 0.0 if self.at(overlap).jumping else 2 * UNIT * (1 + slope / overlap)
+        schedule = self.at(overlap)
+        return 0.0 if schedule.jumping else 2 * UNIT * (1 + slope / schedule.overlap)
+
+    def needs_windows(self) -> None:
+        """Skip a check that is about windows for a schedule without."""
+        if not self.schedule.windowed:
+            pytest.skip(f"{self.schedule!r} has no windows: windowed is False")
 
 
 def schedule_suite(schedule: Schedule, *, backends: Sequence[str] | None = None) -> Callable[..., None]:
     """Return a pytest test that runs the whole contract: `test_mine = schedule_suite(MyRamp())`.
 
-    Its overlap is varied over [0, 1]; other parameters stay, so test those that matter with suites of their own.
+    Its overlap is varied over [0, 1] where it is `windowed`; other parameters stay, so test those that matter with
+    suites of their own.
     `backends` names the frameworks to run it in (all that are known; those not installed are skipped).
     """
     contract = Contract(schedule)
@@ -88,8 +95,16 @@ def _gates(schedule: Schedule, alpha: Any, strengths: Any) -> Array:
 
 
 def is_a_value(contract: Contract) -> None:
-    """A schedule is a frozen dataclass that takes any overlap in [0, 1] and refuses others with InvalidInput."""
+    """A schedule is a frozen dataclass that takes any overlap in [0, 1] and refuses others with InvalidInput.
+
+    Without windows it refuses all but 1.
+    """
     assert_is_a_value(contract.schedule)
+    if not contract.schedule.windowed:
+        assert contract.schedule.overlap == 1, "without windows gates move over the whole of [0, 1]: overlap is 1"
+        with pytest.raises(InvalidInput, match="overlap"):
+            replace(contract.schedule, overlap=0.4)
+        return
     for overlap in (0.0, 0.4, 1.0):
         assert contract.at(overlap).overlap == overlap, "the overlap is not what was asked for"
     for overlap in (-0.1, 1.1, float("nan")):
@@ -129,12 +144,14 @@ def the_stronger_is_never_later(contract: Contract) -> None:
 
 def full_overlap_opens_all_gates_together(contract: Contract) -> None:
     """With ω = 1 every window is [0, 1]: one gate for all strengths."""
+    contract.needs_windows()
     table = _gates(contract.at(1.0), ALPHA, STRENGTHS)
     assert (table == table[:, :1]).all(), "strengths differ in their gates at ω = 1"
 
 
 def gates_keep_to_their_windows(contract: Contract) -> None:
     """A gate is closed until its window begins and open once it ends; windows lie in [0, 1]."""
+    contract.needs_windows()
 
     @for_all(overlaps(), st.floats(0, 1, allow_subnormal=False), st.floats(0, 1, allow_subnormal=False))
     def holds(overlap: float, alpha: float, strength: float) -> None:
@@ -162,7 +179,8 @@ def the_ramp_runs_from_0_to_1(contract: Contract) -> None:
 
 def jumping_tells_whether_gates_jump(contract: Contract) -> None:
     """Where `jumping` is False gates are continuous; where it is True they go from 0 to 1 at `openings`."""
-    assert contract.at(0.0).jumping, "without overlap a window has no length: gates jump"
+    if contract.schedule.windowed:
+        assert contract.at(0.0).jumping, "without overlap a window has no length: gates jump"
 
     @for_all(overlaps(smallest=0.05) | st.just(0.0), st.floats(0, 1, allow_subnormal=False))
     def holds(overlap: float, strength: float) -> None:
@@ -252,6 +270,7 @@ def the_path_ends_where_it_should(contract: Contract) -> None:
 
 def full_overlap_is_the_straight_line(contract: Contract) -> None:
     """With ω = 1 any components move together: along the straight line, at the ramp's speed."""
+    contract.needs_windows()
 
     @for_all(paths(scales=False), rules())
     def holds(path: Any, rule: str) -> None:

@@ -20,7 +20,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from pathattr.errors import InvalidInput
 from pathattr.families import FAMILIES, Laplacian, PathFamily, Wavelet
 from pathattr.layout import Array
-from pathattr.orderings import ApproximationThenFinest, Energy, Frequency, Ordering, Rank, Scale, Shuffled
+from pathattr.orderings import ApproximationThenFinest, Diffusion, Energy, Frequency, Ordering, Rank, Scale, Shuffled
 from pathattr.quadrature import RULES
 from pathattr.schedules import CosineRamp, LinearRamp, Schedule, SigmoidRamp, StepRamp
 from pathattr.testing.models import (
@@ -63,6 +63,8 @@ def ordering_types(family: PathFamily) -> list[type[Ordering]]:
         types.append(Frequency)
     if facts.scale is not None:
         types += [Scale, ApproximationThenFinest]
+    if facts.decay is not None:
+        types.append(Diffusion)
     return types
 
 
