@@ -21,7 +21,7 @@ from pathattr.explainer import PathExplainer
 from pathattr.families import DCT, SVD, Laplacian, Linear, PathFamily, Wavelet
 from pathattr.images import ImageModel
 from pathattr.numpy_backend import GradientCallback, NumpyModel
-from pathattr.orderings import ApproximationThenFinest, Energy, Frequency, Ordering, Rank, Scale, Shuffled
+from pathattr.orderings import ApproximationThenFinest, Energy, Frequency, Leading, Ordering, Rank, Scale, Shuffled
 from pathattr.preprocessing import Preprocessing
 from pathattr.schedules import CosineRamp, LinearRamp, Schedule, SigmoidRamp, StepRamp
 from pathattr.targets import Contrast
@@ -47,6 +47,7 @@ __all__ = [
     "ImageModel",
     "InvalidInput",
     "Laplacian",
+    "Leading",
     "Linear",
     "LinearRamp",
     "Mean",

@@ -10,8 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.checks import is_number
-from pathattr.checks import whole
+from pathattr.checks import is_number, whole
 from pathattr.errors import InvalidInput
 from pathattr.layout import Array
 from pathattr.naming import one_of

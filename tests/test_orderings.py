@@ -13,6 +13,7 @@ from pathattr.orderings import (
     Energy,
     Facts,
     Frequency,
+    Leading,
     Rank,
     Scale,
     Shuffled,
@@ -221,3 +222,11 @@ def test_every_family_takes_its_own_orderings(name):
     decomposition = family.decompose(image((2, 6, 8)))
     for ordering in (family.default_ordering, family.published()[1]):
         assert sum(s.size for s in decomposition.strengths(ordering, rng())) == decomposition.facts.energy.size
+
+
+def test_leading_sets_the_strongest_apart_from_the_rest():
+    assert Leading().strengths(FACTS, rng()).tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]
+    assert Leading(count=2).strengths(FACTS, rng()).tolist() == [[0, 1, 1, 0], [0, 0, 1, 1]]
+    assert Leading("joint").strengths(FACTS, rng()).tolist() == [[0, 1, 0, 0], [0, 0, 0, 0]]
+    with pytest.raises(InvalidInput, match="count"):
+        Leading(count=0)

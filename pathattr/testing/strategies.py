@@ -20,7 +20,17 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from pathattr.errors import InvalidInput
 from pathattr.families import FAMILIES, Laplacian, PathFamily, Wavelet
 from pathattr.layout import Array
-from pathattr.orderings import ApproximationThenFinest, Diffusion, Energy, Frequency, Ordering, Rank, Scale, Shuffled
+from pathattr.orderings import (
+    ApproximationThenFinest,
+    Diffusion,
+    Energy,
+    Frequency,
+    Leading,
+    Ordering,
+    Rank,
+    Scale,
+    Shuffled,
+)
 from pathattr.quadrature import RULES
 from pathattr.schedules import CosineRamp, LinearRamp, Schedule, SigmoidRamp, StepRamp
 from pathattr.testing.models import (
@@ -58,7 +68,7 @@ def ordering_types(family: PathFamily) -> list[type[Ordering]]:
     # Notions are the same for every shape; a series or a volume where the family takes no pictures.
     shape = next(shape for shape in ((2, 4, 4), (2, 4), (2, 4, 4, 4)) if applies(family, shape))
     facts = family.decompose(np.ones(shape)).facts
-    types: list[type[Ordering]] = [Energy, Rank, Shuffled]
+    types: list[type[Ordering]] = [Energy, Leading, Rank, Shuffled]
     if facts.frequency is not None:
         types.append(Frequency)
     if facts.scale is not None:
