@@ -216,7 +216,7 @@ def equations_are_well_formed(contract: Contract) -> None:
 
 
 def facts_are_in_range(contract: Contract) -> None:
-    """Energies and decays are at least 0, frequencies in [0, 1], scales whole numbers; all of the shape of the gates."""
+    """Energies and decays are at least 0, frequencies in [0, 1], scales whole numbers, all as the gates' shape."""
 
     @for_all(contract.differences())
     def holds(difference: Array) -> None:
