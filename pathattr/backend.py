@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.errors import InvalidInput, ModelError
+from pathattr.randomising import cannot
 from pathattr.targets import Link, Objective
 
 try:
@@ -114,6 +115,19 @@ class Backend(ABC):
         if device in cls.devices():
             return model
         raise InvalidInput(f"the {cls.name} backend has no device {device!r}; it has {', '.join(cls.devices())}")
+
+    @classmethod
+    def layers(cls, model: Any) -> list[str]:
+        """Return the names of the parts of a model that hold weights, from input to output where that is known."""
+        raise cannot(cls.name, "they are not known to it")
+
+    @classmethod
+    def randomised(cls, model: Any, layers: Sequence[str], rng: np.random.Generator) -> Any:
+        """Return a copy of a model in which each weight array of these layers is shuffled; the model stays as it is.
+
+        Arrays are drawn in the order of `layers`: more of them at the end do not change what came before.
+        """
+        raise cannot(cls.name, "they are not known to it")
 
     @abstractmethod
     def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:

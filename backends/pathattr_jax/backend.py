@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pathattr.backend import NO_OPTIONS, Backend, Call, first_output
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.targets import Objective
+from pathattr_jax import randomising
 from pathattr_jax.cache import Compiled, Gradient, keep, kept, reached, unchanged, weakly
 from pathattr_jax.models import Functional, arrays_of, functional, kind_of, unbound
 from pathattr_jax.network import build
@@ -88,6 +89,22 @@ class JaxBackend(Backend):
         if all(array.devices() == {there} for array in held) and (held or there == jax.devices()[0]):
             return model
         raise InvalidInput(f"the model is not on {device!r}: {_MOVING.get(kind or '', _MOVING_FUNCTION)}")
+
+    @classmethod
+    def layers(cls, model: Any) -> list[str]:
+        if kind_of(model) == "keras":
+            import pathattr_keras
+
+            return pathattr_keras.layers(model)
+        return randomising.layers(model)
+
+    @classmethod
+    def randomised(cls, model: Any, layers: Sequence[str], rng: np.random.Generator) -> Any:
+        if kind_of(model) == "keras":
+            import pathattr_keras
+
+            return pathattr_keras.randomised(model, layers, rng)
+        return randomising.randomised(model, layers, rng)
 
     def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:
         if isinstance(inputs, jax.core.Tracer):

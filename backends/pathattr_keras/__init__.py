@@ -9,6 +9,7 @@ from pathattr_keras.models import (
     is_keras,
     keras_backend,
 )
+from pathattr_keras.randomising import layers, randomised
 
 __all__ = [
     "call",
@@ -18,4 +19,6 @@ __all__ = [
     "ending_link",
     "is_keras",
     "keras_backend",
+    "layers",
+    "randomised",
 ]

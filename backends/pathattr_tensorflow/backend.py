@@ -17,6 +17,7 @@ import pathattr_keras
 from pathattr.backend import NO_OPTIONS, Backend, Call
 from pathattr.errors import InvalidInput, ModelError, PathattrError
 from pathattr.targets import Objective
+from pathattr_tensorflow import randomising
 from pathattr_tensorflow.network import SceneNetwork
 from pathattr_tensorflow.tracing import traces_of
 
@@ -78,6 +79,15 @@ class TensorFlowBackend(Backend):
                 f"build or load the model under `with tf.device({wanted!r}):`"
             )
         return model
+
+    @classmethod
+    def layers(cls, model: Any) -> list[str]:
+        return pathattr_keras.layers(model) if pathattr_keras.is_keras(model) else list(randomising.variables(model))
+
+    @classmethod
+    def randomised(cls, model: Any, layers: Sequence[str], rng: np.random.Generator) -> Any:
+        shuffled = pathattr_keras.randomised if pathattr_keras.is_keras(model) else randomising.randomised
+        return shuffled(model, layers, rng)
 
     def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:
         if not tf.executing_eagerly():

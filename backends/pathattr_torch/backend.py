@@ -16,7 +16,9 @@ from torch import Tensor, nn
 import pathattr_keras
 from pathattr.backend import NO_OPTIONS, Backend, Call, Memory, first_output
 from pathattr.errors import InvalidInput, ModelError
+from pathattr.randomising import cannot
 from pathattr.targets import Objective
+from pathattr_torch import randomising
 from pathattr_torch.modes import Modes
 from pathattr_torch.network import build
 
@@ -58,6 +60,18 @@ class TorchBackend(Backend):
         if (device != "cuda" and device not in cls.devices()) or (device == "cuda" and not torch.cuda.is_available()):
             raise InvalidInput(f"torch has no device {device!r} here; it has {', '.join(cls.devices())}")
         return model.to(device) if isinstance(model, nn.Module) else model
+
+    @classmethod
+    def layers(cls, model: Any) -> list[str]:
+        if pathattr_keras.is_keras(model):
+            return pathattr_keras.layers(model)
+        return list(randomising.weights(_module(model)))
+
+    @classmethod
+    def randomised(cls, model: Any, layers: Sequence[str], rng: np.random.Generator) -> Any:
+        if pathattr_keras.is_keras(model):
+            return pathattr_keras.randomised(model, layers, rng)
+        return randomising.randomised(_module(model), layers, rng)
 
     def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:
         self._keras = pathattr_keras.is_keras(model)
@@ -234,6 +248,12 @@ _LINKS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "log_sigmoid": lambda x, axis: nn.functional.logsigmoid(x),
     "log": lambda x, axis: torch.log(x),
 }
+
+
+def _module(model: Any) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        raise cannot("torch", f"{type(model).__name__} is no module")
+    return model
 
 
 def _check(model: nn.Module, *, training: bool) -> None:

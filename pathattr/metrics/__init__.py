@@ -3,15 +3,22 @@
 from pathattr.metrics.diffid import DiffID
 from pathattr.metrics.fills import Blurred, Fill, MeanOfRemaining, Zero
 from pathattr.metrics.imputation import ChannelMean, Imputer, NoisyLinear
+from pathattr.metrics.infidelity import Infidelity, Noise, Perturbation, Squares
+from pathattr.metrics.localisation import IoU, MassInside, PointingGame
 from pathattr.metrics.metric import Metric
+from pathattr.metrics.randomisation import Randomisation
 from pathattr.metrics.rise import Deletion, Insertion
 from pathattr.metrics.road import ROAD
+from pathattr.metrics.roar import ROAR, Pictures, Retrained
 from pathattr.metrics.scores import Curve, Scores
+from pathattr.metrics.sensitivity import MaxSensitivity
+from pathattr.metrics.sparseness import Sparseness
 from pathattr.metrics.statistics import Interval, bootstrap
 from pathattr.metrics.subject import Subject
 
 __all__ = [
     "ROAD",
+    "ROAR",
     "Blurred",
     "ChannelMean",
     "Curve",
@@ -19,12 +26,24 @@ __all__ = [
     "DiffID",
     "Fill",
     "Imputer",
+    "Infidelity",
     "Insertion",
     "Interval",
+    "IoU",
+    "MassInside",
+    "MaxSensitivity",
     "MeanOfRemaining",
     "Metric",
+    "Noise",
     "NoisyLinear",
+    "Perturbation",
+    "Pictures",
+    "PointingGame",
+    "Randomisation",
+    "Retrained",
     "Scores",
+    "Sparseness",
+    "Squares",
     "Subject",
     "Zero",
     "bootstrap",

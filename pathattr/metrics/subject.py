@@ -85,7 +85,9 @@ class Subject(Question):
             backend_options=backend_options,
         )
         self.inputs = inputs
-        adapter, host, self.layout = self.prepared(inputs, Call(tuple(args), dict(kwargs or {}), input_name))
+        self.call = Call(tuple(args), dict(kwargs or {}), input_name)
+        """How the model is called, for metrics that explain anew."""
+        adapter, host, self.layout = self.prepared(inputs, self.call)
         if not adapter.has_outputs:
             raise InvalidInput("metrics ask the model for its outputs, which a GradientCallback does not give")
         self._engine = Engine(adapter, self.layout, LinearRamp(), RULES["midpoint"], batch_size)
@@ -172,6 +174,11 @@ class Subject(Question):
             f"attributions of shape {array.shape} for inputs of shape {(batch, *self.layout.shape)}: expected the "
             f"inputs' shape, or one map each, {(batch, *self.spatial)}"
         )
+
+    def restored(self, examples: Array) -> Any:
+        """Return examples (batch, channels, *spatial) as the user's inputs are: container, axes, dtype and device."""
+        arranged = np.stack([self.layout.restore(example) for example in examples])
+        return self._engine.backend.restore(arranged, self.inputs)
 
     def judge(self, points: Iterable[tuple[int, Array]]) -> Judged:
         """Return what the model says of points, each with the number of its example, canonical like `examples`.
