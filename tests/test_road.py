@@ -89,8 +89,7 @@ def test_interpolation_keeps_its_promise_on_large_pictures(kind):
     shape = (224, 224)
     image, missing = picture((1, *shape)), top(landscapes(shape)[kind], 0.8)
     found = interpolate(image, missing)
-    # Each row of A·u = b, scaled so that A's diagonal is 1 inside, is a residual of the promised equation;
-    # corrected by a direct solve with it, the imputation would move by the error.
+    # What a direct solve for the residual would add is the error.
     assert_close(_correction(found, missing), np.zeros(int(missing.sum())), PROMISED)
 
 
@@ -222,8 +221,8 @@ def by_neighbours(x, removed):
 
 @pytest.mark.parametrize(
     ("imputer", "impute", "bound"),
-    # A probability's slope in an imputed pixel is about 0.1 per unit, its pixels are off by 1e-5 of a range of 5
-    # raw units at most, and 90 of them by chance in both directions.
+    # Imputed pixels may be off by 1e-4 of their range, some 10 in input space, to either side, and a logit adds 90 of
+    # them with weights of 0.3: by √90·0.3·1e-3 at the very most, a quarter of it in the probability.
     [("fixed", by_mean, ROUNDING), ("noisy-linear", by_neighbours, 1e-3)],
 )
 @pytest.mark.parametrize(("rank", "key"), [("signed", np.asarray), ("absolute", np.abs)])

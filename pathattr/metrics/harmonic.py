@@ -34,10 +34,10 @@ def interpolate(image: Array, missing: NDArray[np.bool_]) -> Array:
     corners, to within 1e-4 of the range of the known pixels (see TOLERANCE). At least one pixel must be known, and what
     is in the missing ones is not looked at.
     """
-    known = image[:, ~missing]
+    known = image.reshape(len(image), -1)[:, np.flatnonzero(~missing)]
     assert known.shape[1], "nothing to interpolate from"
     start = np.where(missing, known.mean(axis=1)[:, None, None], image)
-    span = float(np.ptp(known, axis=1).max())
+    span = float(known.max() - known.min())
     if not missing.any() or span == 0:
         return start
     grid = _Grid.finest(missing)
