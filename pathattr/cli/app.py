@@ -1,4 +1,4 @@
-"""The commands: demo, explain, compare, verify, bench, backends."""
+"""The commands: demo, explain, compare, verify, bench, ablate, backends."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from pathattr.cli import options as opt
+from pathattr.cli.ablating import ablate
 from pathattr.cli.benching import cost_of, cost_table
 from pathattr.cli.verifying import table, verify_pictures, write_report
 from pathattr.cli.work import (
@@ -263,6 +264,9 @@ def bench(
     write_json(path, record)
     _console().print(cost_table(record))
     typer.echo(f"wrote {path}")
+
+
+app.command()(ablate)
 
 
 @app.command()

@@ -83,7 +83,7 @@ class Settings:
             family=family,
             ordering=self.ordering,
             schedule=_with_overlap(schedule, self.overlap),
-            steps=_whole_or_auto("--steps", self.steps),
+            steps=whole_or_auto("--steps", self.steps),
             tolerance=self.tolerance,
             nodes=self.nodes,
             rule=self.rule,
@@ -91,7 +91,7 @@ class Settings:
             output=self.output,  # type: ignore[arg-type]  # a name, checked by the explainer
             preprocessing=image_model.preprocessing,
             channel_axis=channel_axis,
-            batch_size=_whole_or_auto("--batch-size", self.batch_size),
+            batch_size=whole_or_auto("--batch-size", self.batch_size),
             seed=self.seed,
             backend=self.backend,
         )
@@ -123,7 +123,8 @@ def _with_overlap(schedule: Schedule, overlap: float) -> Schedule:
     return replace(schedule, overlap=overlap)
 
 
-def _whole_or_auto(option: str, given: str) -> int | Literal["auto"]:
+def whole_or_auto(option: str, given: str) -> int | Literal["auto"]:
+    """Return what an option holds: a whole number, or auto."""
     if given == "auto":
         return "auto"
     try:

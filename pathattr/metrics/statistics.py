@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from pathattr.checks import is_number
 from pathattr.errors import InvalidInput
@@ -48,6 +47,8 @@ def bootstrap(values: Array, *, confidence: float = 0.95, seed: int = 0) -> Inte
         return Interval(mean, np.nan, np.nan, 1)
     if np.ptp(kept) == 0:
         return Interval(mean, mean, mean, len(kept))
+    from scipy import stats  # here: it takes a second to import, which every command would wait for
+
     found = stats.bootstrap(
         (kept,),
         np.mean,

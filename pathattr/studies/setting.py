@@ -1,0 +1,51 @@
+"""A setting: one way of explaining that a study judges, by name."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pathattr.base import Asked, Explainer, described
+from pathattr.baselines import Baseline, Samples
+
+Fact = str | float | int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """A name, a function that makes the explainer, and facts for the table's columns, such as {"overlap": 0.4}.
+
+    The explainer brings its model: what a study judges with is that model, with the explainer's output, link and
+    preprocessing. The function is called at least once in every run, so it should not load a model anew.
+    """
+
+    name: str
+    explainer: Callable[[], Explainer]
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+
+
+UNTOLD = ("progress", "batch_size", "backend", "backend_options")
+"""What changes how a result is computed, but the result to rounding only: a study may go on with others."""
+
+
+def described_settings(explainer: Explainer) -> dict[str, str]:
+    """Return everything about an explainer that determines its results, but for its model, as text."""
+    names = [name for name in (*Asked.__annotations__, *explainer.own_settings) if name not in UNTOLD]
+    return {"method": type(explainer).__name__} | {name: _text(getattr(explainer, name)) for name in names}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Baseline):
+        return repr(value)
+    if isinstance(value, Samples) or hasattr(value, "shape"):
+        array = value.array if isinstance(value, Samples) else value
+        array = np.ascontiguousarray(array.detach().cpu() if hasattr(array, "detach") else array)
+        return f"{described(value)}, {hashlib.sha256(array.tobytes()).hexdigest()[:16]}"
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # an address differs from run to run

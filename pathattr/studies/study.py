@@ -1,0 +1,328 @@
+"""A study: settings × examples, judged by metrics, resumable at any point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from pathattr.base import Explainer
+from pathattr.checks import whole
+from pathattr.errors import InvalidInput, PathattrError
+from pathattr.layout import Array
+from pathattr.metrics.metric import Metric
+from pathattr.metrics.scores import Scores
+from pathattr.metrics.subject import Subject
+from pathattr.naming import one_of
+from pathattr.studies.data import Batch, Data, batches, evenly
+from pathattr.studies.fitness import check_baselines, check_masks
+from pathattr.studies.plan import Plan
+from pathattr.studies.setting import Setting, described_settings
+from pathattr.studies.store import Found, Store, joined
+from pathattr.studies.table import Table, tidy
+
+Target = Literal["label", "predicted"]
+
+
+class Watch(Protocol):
+    """Told how far a study is: so many of `total` units (a setting on a batch), and what is being done."""
+
+    def __call__(self, done: float, total: int, doing: str) -> None:
+        """Take note."""
+
+
+class Study:
+    """Judges every setting on the same examples, by all metrics, and keeps what it finds in the folder `out`.
+
+    `run` does what is not yet done. Batches of `batch` examples are the outer loop and settings the inner one: wherever
+    a study is stopped, all settings have been judged on the same first examples but for the batch in work, so what is
+    there can be compared. One `Subject` a batch is shared by all settings that ask the model the same, and attributions
+    are made once for all metrics. Each setting on each batch is one file, written whole or not at all.
+
+    `metrics` are by the name that tables call them. `target` is what is explained and judged: the examples' labels
+    (the default where there are labels) or the class that the model predicts. `facts` say what else determines the
+    results, such as the model's name; `record` goes into the plan besides. `show` examples get their maps in the
+    figure. `classes` names the classes.
+
+    Raises InvalidInput for names given twice, and for metrics that need masks where an example has none.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        settings: Iterable[Setting],
+        metrics: Mapping[str, Metric],
+        out: str | Path,
+        *,
+        target: Target | None = None,
+        batch: int = 10,
+        seed: int = 0,
+        show: int = 4,
+        classes: Sequence[str] | None = None,
+        facts: Mapping[str, Any] | None = None,
+        record: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.data, self.settings, self.metrics, self.out = data, list(settings), dict(metrics), Path(out)
+        names = [setting.name for setting in self.settings]
+        if not names or not self.metrics:
+            raise InvalidInput("a study needs at least one setting and one metric")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InvalidInput(f"two settings are called {twice[0]!r}: tables tell settings apart by their names")
+        if target is not None:
+            one_of("target", target, ("label", "predicted"))
+        if target == "label" and data.labels is None:
+            raise InvalidInput(
+                "target='label' needs examples with labels, and these have none: take target='predicted'"
+            )
+        self.target: Target = target or ("predicted" if data.labels is None else "label")
+        self.seed = whole("seed", seed, least=0)
+        self.batches = list(batches(len(data), whole("batch", batch)))
+        self.shown = evenly(len(data), min(whole("show", show, least=0), len(data)))
+        self.classes = list(classes or ())
+        self.facts, self.record = dict(facts or {}), dict(record or {})
+        check_masks(self.metrics, data)
+
+    @cached_property
+    def explainers(self) -> dict[str, Explainer]:
+        """The explainers by the names of their settings."""
+        made = {setting.name: setting.explainer() for setting in self.settings}
+        check_baselines(self.metrics, made)
+        return made
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What is going to be done. Asks the model for its scores at the first examples."""
+        subject = self._subject(next(iter(self.explainers.values())), self.data.batch(self.batches[0]), self.batches[0])
+        determines = {
+            "pathattr": version("pathattr"),
+            "settings": {name: described_settings(explainer) for name, explainer in self.explainers.items()},
+            "metrics": {name: repr(metric) for name, metric in self.metrics.items()},
+            "examples": [
+                f"{name}, class {'?' if self.data.labels is None else self.data.labels[row]}, {self.data.digest(row)}"
+                for row, name in enumerate(self.data.names)
+            ],
+            "examples in a batch": len(self.batches[0]),
+            "examples shown": list(self.shown),
+            "target": self.target,
+            "seed": self.seed,
+            **self.facts,
+        }
+        record = {
+            "facts": {setting.name: dict(setting.facts) for setting in self.settings},
+            "left out": [list(pair) for pair in self.data.left_out],
+            "versions": {name: version(name) for name in ("numpy", "scipy")},
+            **self.record,
+        }
+        return Plan(determines, subject.score.tolist(), record)
+
+    @cached_property
+    def _store(self) -> Store:
+        return Store(self.out / "results", self.plan.fingerprint)
+
+    def run(self, watch: Watch | None = None) -> None:
+        """Do what is not yet done.
+
+        An example on which a setting fails is kept as failed, with the reason, and its batch-mates are not lost; where
+        all of the first batch fail, the setting is wrong and its error is raised. Raises InvalidInput where the folder
+        holds another study.
+        """
+        watch = watch or (lambda done, total, doing: None)
+        self.plan.settle(self.out / "plan.json")
+        total = len(self.batches) * len(self.settings)
+        done = 0
+        for number, rows in enumerate(self.batches):
+            missing = [setting for setting in self.settings if not self._found(number, setting)]
+            done += len(self.settings) - len(missing)
+            if not missing:
+                continue
+            watch(done, total, f"batch {number + 1} of {len(self.batches)}")
+            work = _Work(self, self.data.batch(rows), rows)
+            for setting in missing:
+                doing = f"{setting.name}, batch {number + 1} of {len(self.batches)}"
+                watch(done, total, doing)
+                found = work.found(setting.name, partial(_share, watch, done, total, doing))
+                if number == 0 and not len(found.rows):
+                    raise InvalidInput(f"{setting.name} fails on every example of the first batch: {_first(found)}")
+                self._store.write(self._store.path(number, setting.name), found)
+                done += 1
+                watch(done, total, doing)
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many of the units (a setting on a batch) are done, and how many there are."""
+        done = sum(
+            self._found(number, setting) is not None for number in range(len(self.batches)) for setting in self.settings
+        )
+        return done, len(self.batches) * len(self.settings)
+
+    def found(self, setting: str) -> Found:
+        """Return everything about a setting, (examples,) each; NaN where an example failed or is still to come."""
+        chosen = next((s for s in self.settings if s.name == setting), None)
+        if chosen is None:
+            raise InvalidInput(
+                f"no setting is called {setting!r}; there are {', '.join(s.name for s in self.settings)}"
+            )
+        parts = [self._found(number, chosen) for number in range(len(self.batches))]
+        return joined([part for part in parts if part is not None], len(self.data))
+
+    def results(self) -> dict[str, Found]:
+        """Return what has been found so far, by setting."""
+        return {setting.name: self.found(setting.name) for setting in self.settings}
+
+    def scores(self, setting: str) -> Mapping[str, Scores]:
+        """Return a setting's scores by metric, of all examples: `a.compare(b)` is then paired by example."""
+        return self.found(setting).scores
+
+    def class_name(self, label: int) -> str:
+        """Return what tables call a class."""
+        return str(self.classes[label]) if label < len(self.classes) else str(label)
+
+    def failures(self, results: Mapping[str, Found] | None = None) -> list[tuple[str, str, str]]:
+        """Return every failure: the setting, the example's name and the reason; of `results` that are at hand."""
+        return [
+            (setting, self.data.names[row], reason)
+            for setting, found in (results or self.results()).items()
+            for row, reason in sorted(found.failed.items())
+        ]
+
+    def table(self) -> Table:
+        """Return what has been found so far, one row for each example, setting and column of a metric."""
+        return tidy(self, self.results())
+
+    def _found(self, number: int, setting: Setting) -> Found | None:
+        return self._store.read(self._store.path(number, setting.name))
+
+    def _subject(self, explainer: Explainer, batch: Batch, rows: Sequence[int]) -> Subject:
+        labels = self.data.labels
+        return Subject(
+            explainer.model,
+            batch.inputs,
+            None if self.target == "predicted" or labels is None else labels[list(rows)],
+            masks=batch.masks,
+            preprocessing=explainer.preprocessing,
+            output=explainer.output,
+            link=explainer.link,
+            channel_axis=explainer.channel_axis,
+            class_axis=explainer.class_axis,
+            batch_size=32 if explainer.batch_size == "auto" else explainer.batch_size,
+            seed=self.seed,
+            backend=explainer.backend,
+            backend_options=explainer.backend_options,
+        )
+
+
+class _Work:
+    """One batch of a study in work: its examples, and the subjects that settings share."""
+
+    def __init__(self, study: Study, batch: Batch, rows: Sequence[int]) -> None:
+        self.study, self.batch, self.rows = study, batch, list(rows)
+        self._subjects: dict[Any, Subject] = {}
+
+    def found(self, name: str, progress: Callable[[float], None]) -> Found:
+        """Return what a setting's attributions are worth; an example that fails is named and left out."""
+        explainer = self.study.explainers[name]
+        try:
+            return self._judged(explainer, range(len(self.rows)), progress)
+        except PathattrError as error:
+            if len(self.rows) == 1:
+                return _failure(self.rows[0], error)
+        # The value of an example does not depend on its batch-mates: each by itself, and the faulty one is known.
+        parts = []
+        for place, row in enumerate(self.rows):
+            try:
+                parts.append(self._judged(explainer, [place], lambda share: None))
+            except PathattrError as error:
+                parts.append(_failure(row, error))
+            progress((place + 1) / len(self.rows))
+        return _merged(parts)
+
+    def _judged(self, explainer: Explainer, places: Sequence[int], progress: Callable[[float], None]) -> Found:
+        subject = self._subject(explainer, places)
+        if subject.target.ndim != 1:
+            raise InvalidInput("a study judges one class per example, and this model's outputs have further axes")
+        steps = 1 + len(self.study.metrics)
+        explainer.progress = lambda done, total: progress(done / max(total, 1) / steps)
+        try:
+            attribution = explainer(subject.inputs, subject.target)
+        finally:
+            explainer.progress = False
+        maps = subject.maps(attribution)
+        scores = {}
+        for step, (name, metric) in enumerate(self.study.metrics.items()):
+            progress((step + 1) / steps)
+            scores[name] = metric.scores(subject, maps)
+        rows = np.array([self.rows[place] for place in places], dtype=np.intp)
+        shown = {
+            int(row): values.sum(axis=0).astype(np.float32)
+            for row, values in zip(rows, maps, strict=True)
+            if row in self.study.shown and values.ndim == 3
+        }
+        costs: dict[str, Array] = {
+            "score": attribution.score,
+            "baseline_score": attribution.baseline_score,
+            "gradients": attribution.evaluations.astype(np.float64),
+            "gap": attribution.gap,
+            "relative_gap": attribution.relative_gap,
+            "error": attribution.error,
+        }
+        return Found(rows, np.asarray(subject.target, np.intp), costs, scores, {}, shown)
+
+    def _subject(self, explainer: Explainer, places: Sequence[int]) -> Subject:
+        whole_batch = len(places) == len(self.rows)
+        key = (
+            tuple(places),
+            id(explainer.model),
+            repr(
+                (
+                    explainer.output,
+                    explainer.link,
+                    explainer.preprocessing,
+                    explainer.channel_axis,
+                    explainer.class_axis,
+                )
+            ),
+            repr((explainer.batch_size, explainer.backend, explainer.backend_options)),
+        )
+        if key not in self._subjects:
+            chosen = list(places)
+            batch = self.batch
+            if not whole_batch:
+                masks = None if batch.masks is None else batch.masks[chosen]
+                batch = Batch(batch.inputs[chosen], masks)
+            self._subjects[key] = self.study._subject(explainer, batch, [self.rows[place] for place in chosen])
+        return self._subjects[key]
+
+
+def _failure(row: int, error: PathattrError) -> Found:
+    nothing = np.zeros(0, np.intp)
+    costs = {name: np.zeros(0) for name in ("score", "baseline_score", "gradients", "gap", "relative_gap", "error")}
+    return Found(nothing, nothing, costs, {}, {row: str(error)}, {})
+
+
+def _merged(parts: Sequence[Found]) -> Found:
+    """Return the examples of one batch, judged each by itself, as one."""
+    worked = [part for part in parts if len(part.rows)]
+    failed = {row: reason for part in parts for row, reason in part.failed.items()}
+    if not worked:
+        return Found(parts[0].rows, parts[0].targets, parts[0].costs, {}, failed, {})
+    return Found(
+        np.concatenate([part.rows for part in worked]),
+        np.concatenate([part.targets for part in worked]),
+        {name: np.concatenate([part.costs[name] for part in worked]) for name in worked[0].costs},
+        {name: Scores.join([part.scores[name] for part in worked]) for name in worked[0].scores},
+        failed,
+        {row: values for part in worked for row, values in part.maps.items()},
+    )
+
+
+def _share(watch: Watch, done: int, total: int, doing: str, share: float) -> None:
+    watch(done + share, total, doing)
+
+
+def _first(found: Found) -> str:
+    return next(iter(found.failed.values()), "nothing was found")
