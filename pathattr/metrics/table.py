@@ -41,7 +41,8 @@ def metrics_from(
     """Return metrics by the names that tables call them; those with a fill once for each, as "diffid, zero fill".
 
     Without `fills` DiffID has them all, since a fill favours the methods whose baseline resembles it, and RISE's two
-    have their own. `baseline` is the one that maps are about, for infidelity. Raises InvalidInput for unknown names; the error lists those that are known.
+    have their own. `baseline` is the one that maps are about, for infidelity. Raises InvalidInput for unknown names;
+    the error lists those that are known.
     """
     made: dict[str, Metric] = {}
     chosen = {name: named("fill", name, FILLS, Fill) for name in (FILLS if fills is None else fills)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def needs_matplotlib() -> None:
 def figures(study: Study, results: Mapping[str, Found], summary: Summary) -> Iterator[tuple[str, Figure]]:
     """Yield the name and the figure of everything that there is to draw, one at a time."""
     needs_matplotlib()
-    if varies(study.settings):
+    if lines_of(study.settings):
         yield "overlap", against_overlap(study.settings, summary)
     names = list(results)
     reference = [summary.reference]
@@ -48,51 +49,47 @@ def figures(study: Study, results: Mapping[str, Found], summary: Summary) -> Ite
         for number, page in enumerate(pages):
             several = {name: results[name].scores[metric] for name in page if metric in results[name].scores}
             if several and next(iter(several.values())).curves:
-                slug = "-".join(metric.replace(",", " ").split())
+                slug = re.sub(r"[^A-Za-z0-9.]+", "-", metric).strip("-")
                 yield f"curves-{slug}" + (f"-{number + 1}" if len(pages) > 1 else ""), curves(metric, several)
     maps = side_by_side(study, results, summary)
     if maps is not None:
         yield "maps", maps
 
 
-def varies(settings: Sequence[Setting]) -> bool:
-    """Tell whether the settings have overlaps, and not all the same."""
-    return len({setting.facts.get("overlap") for setting in settings} - {None}) > 1
+def lines_of(settings: Sequence[Setting]) -> dict[str, list[Setting]]:
+    """Return the settings that differ in their overlap alone, by what they have in common, in the order of overlaps."""
+    lines: dict[str, list[Setting]] = {}
+    for setting in settings:
+        if setting.facts.get("overlap") is not None:
+            lines.setdefault(_line(setting), []).append(setting)
+    return {name: sorted(own, key=_overlap) for name, own in lines.items() if len({*map(_overlap, own)}) > 1}
 
 
 def against_overlap(settings: Sequence[Setting], summary: Summary) -> Figure:
     """Return a figure with one panel a metric: the mean score against the overlap, with intervals.
 
-    Settings that differ in their overlap alone are one line; those without an overlap are level and dashed.
+    Settings that differ in their overlap alone are one line; all others are level and dashed.
     """
     from matplotlib.figure import Figure
 
     rows = {row.setting: row for row in summary.rows}
-    groups: dict[str, list[Setting]] = {}
-    level = []
-    for setting in settings:
-        if setting.facts.get("overlap") is None:
-            level.append(setting)
-        else:
-            groups.setdefault(_without_overlap(setting), []).append(setting)
-    # A setting whose overlap is fixed, such as a reference method, is level too.
-    level += [own[0] for own in groups.values() if len(own) == 1]
-    groups = {name: own for name, own in groups.items() if len(own) > 1}
+    lines = lines_of(settings)
+    moving = {setting.name for own in lines.values() for setting in own}
+    level = [setting for setting in settings if setting.name not in moving]
     count = len(summary.main)
     columns = min(count, 3)
-    lines = -(-count // columns)
-    figure = Figure(figsize=(3.6 * columns, 2.9 * lines), layout="constrained")
-    panels = np.ravel(figure.subplots(lines, columns, squeeze=False))
+    height = -(-count // columns)
+    figure = Figure(figsize=(3.6 * columns, 2.9 * height), layout="constrained")
+    panels = np.ravel(figure.subplots(height, columns, squeeze=False))
     for axes, key in zip(panels, summary.main, strict=False):
-        for k, (name, own) in enumerate(groups.items()):
-            own = sorted(own, key=lambda setting: float(setting.facts["overlap"] or 0.0))
+        for k, (name, own) in enumerate(lines.items()):
             bands = [rows[setting.name].scores[key] for setting in own]
-            x = [setting.facts["overlap"] for setting in own]
+            x = [_overlap(setting) for setting in own]
             style = {"color": f"C{k % 10}", "linestyle": ("-", ":")[k // 10 % 2]}
             axes.plot(x, [band.mean for band in bands], label=name, marker="o", markersize=3, **style)
             low, high = [band.low for band in bands], [band.high for band in bands]
             axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
-        for k, setting in enumerate(level, start=len(groups)):
+        for k, setting in enumerate(level, start=len(lines)):
             band = rows[setting.name].scores[key]
             axes.axhline(band.mean, label=setting.name, color=f"C{k % 10}", linestyle="--", linewidth=1)
         axes.set(title=key[0] + ARROWS[summary.better[key]], xlabel="overlap ω", ylabel=key[1].replace("_", " "))
@@ -148,13 +145,15 @@ def _caption(found: Found, key: Key, row: int) -> str:
     return "–" if np.isnan(value) else f"{value:.3g}"
 
 
-def _without_overlap(setting: Setting) -> str:
-    overlap = setting.facts["overlap"]
-    name = " ".join(part for part in setting.name.split() if part != f"ω={overlap:g}")
-    # Names of one's own need not tell the overlap: settings that agree in all other facts are one line then.
-    return name if name != setting.name else " ".join(
-        str(value) for fact, value in setting.facts.items() if fact != "overlap" and value is not None
-    ) or name  # fmt: skip
+def _overlap(setting: Setting) -> float:
+    return float(setting.facts["overlap"] or 0.0)
+
+
+def _line(setting: Setting) -> str:
+    """Return what is left of a setting's name without its overlap; of names that do not tell it, the facts in words."""
+    name = re.sub(r",?\s*ω=[\d.]+", "", setting.name)
+    words = " ".join(value for value in setting.facts.values() if isinstance(value, str))
+    return name if name != setting.name else words or name
 
 
 def _pages(names: Sequence[str], reference: Sequence[str]) -> list[list[str]]:
