@@ -71,7 +71,14 @@ PUBLISHED = "uniform in α, left rule, 0 to 1 (published)"
 
 def attributed(model, x, overlap, batch_size, **options):
     schedule = pa.LinearRamp(overlap)
-    explainer = pa.PathExplainer(model, schedule=schedule, batch_size=batch_size, components=False, **options)
+    explainer = pa.PathExplainer(
+        model,
+        schedule=schedule,
+        batch_size=batch_size,
+        components=False,
+        backend_options={"channels_last": True},
+        **options,
+    )
     nodes = explainer.nodes
     with mock.patch.object(refinement, "START", nodes.start if isinstance(nodes, Started) else refinement.START):
         return explainer(x)
@@ -116,7 +123,7 @@ def measure(options):
             }
             some = max(0, min(len(x), options.images_for_ladder - first))
             for name, (rule, nodes) in PLACEMENTS.items() if some else ():
-                if options.fewer and name.startswith("the same"):
+                if options.only and not name.startswith(tuple(options.only)):
                     continue
                 run["ladder"][name] = ladder(
                     model, x[:some], overlap, options.batch_size, rule, nodes, reference[:some]
@@ -233,7 +240,7 @@ def main():
     run.add_argument("--name")
     run.add_argument("--images", required=True)
     run.add_argument("--images-for-ladder", type=int, default=8)
-    run.add_argument("--fewer", action="store_true", help="leave out what differs in one number from another")
+    run.add_argument("--only", nargs="*", help="placements whose names begin so; the published one must be there")
     run.add_argument("--truth", type=int, default=640)
     run.add_argument("--group", type=int, default=10)
     run.add_argument("--batch-size", type=int, default=64)
