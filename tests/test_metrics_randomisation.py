@@ -106,6 +106,7 @@ def test_torch_keeps_tied_weights_tied():
     assert made[0].weight is not model[0].weight
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # Keras itself, on torch and JAX
 def test_keras_models_are_cloned_with_other_weights():
     keras = pytest.importorskip("keras")
     if keras.config.backend() not in FRAMEWORKS:
@@ -132,6 +133,7 @@ def test_keras_models_are_cloned_with_other_weights():
         np.testing.assert_array_equal(array, own)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # Keras itself, on torch and JAX
 def test_a_keras_model_that_cannot_be_cloned_asks_for_models():
     keras = pytest.importorskip("keras")
 
