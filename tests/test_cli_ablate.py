@@ -215,7 +215,7 @@ def test_an_explanation_that_fails_is_counted_at_the_end_and_the_tables_are_of_t
     ],
 )
 def test_wrong_options_are_sentences_before_any_work(tmp_path, capsys, monkeypatch, arguments, message):
-    monkeypatch.setattr("pathattr.studies.study._Work.found", lambda *args: pytest.fail("worked before looking"))
+    monkeypatch.setattr("pathattr.studies.work.Work.found", lambda *args: pytest.fail("worked before looking"))
     given = ["--model", "scenes", "--data", "scenes", "--limit", "2", "--out", tmp_path / "out", *arguments]
     assert run(*given) == 1
     assert message in failure(capsys)

@@ -475,7 +475,7 @@ def overlapping(figure):
     ]
 
 
-@pytest.mark.parametrize("count", [2, 10, 18])
+@pytest.mark.parametrize("count", [10, 18])
 def test_figures_are_readable_whatever_the_number_of_settings(tmp_path, count):
     made = study(tmp_path, settings=settings(count=count))
     made.run()

@@ -29,6 +29,7 @@ from pathattr.studies.report import check
 
 FAMILY = "linear,svd,dct,laplacian"
 METRIC = "diffid,road"
+MASKED = ("pointing", "mass")  # besides, where masks are known
 
 
 def ablate(
@@ -53,7 +54,8 @@ def ablate(
     channels: Annotated[str, typer.Option(help="separate, joint: how the SVD takes channels.")] = "separate",
     output: opt.OutputOption = None,
     metric: Annotated[
-        str | None, typer.Option(help=f"{', '.join(METRICS)}; default: {METRIC}, and pointing where masks are known.")
+        str | None,
+        typer.Option(help=f"{', '.join(METRICS)}; default: {METRIC}, and {', '.join(MASKED)} where masks are known."),
     ] = None,
     fill: Annotated[
         str | None, typer.Option(help=f"What replaces removed entries: {', '.join(FILLS)}; default: all for diffid.")
@@ -99,7 +101,7 @@ def ablate(
     subject = Subject(load_model(model, backend=backend), model, device, size, backend)
     pictures = collected(data, subject.model, subject.channel_axis, limit=limit, seed=seed)
     if metric is None and not pictures.unmasked:
-        chosen |= metrics_from(["pointing"])
+        chosen |= metrics_from(list(MASKED))
     for name, reason in pictures.left_out:
         _say(f"left out, unreadable: {name}: {reason}")
     asked: Asked = {

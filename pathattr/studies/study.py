@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import numpy as np
-
 from pathattr.base import Explainer
 from pathattr.checks import whole
-from pathattr.errors import InvalidInput, PathattrError
-from pathattr.layout import Array
+from pathattr.errors import InvalidInput
 from pathattr.metrics.metric import Metric
 from pathattr.metrics.scores import Scores
 from pathattr.metrics.subject import Subject
@@ -24,6 +21,7 @@ from pathattr.studies.plan import Plan
 from pathattr.studies.setting import Setting, described_settings
 from pathattr.studies.store import Found, Store, joined
 from pathattr.studies.table import Table, tidy
+from pathattr.studies.work import Work
 
 Target = Literal["label", "predicted"]
 
@@ -97,7 +95,7 @@ class Study:
     @cached_property
     def plan(self) -> Plan:
         """What is going to be done. Asks the model for its scores at the first examples."""
-        subject = self._subject(next(iter(self.explainers.values())), self.data.batch(self.batches[0]), self.batches[0])
+        subject = self.subject(next(iter(self.explainers.values())), self.data.batch(self.batches[0]), self.batches[0])
         determines = {
             "pathattr": version("pathattr"),
             "settings": {name: described_settings(explainer) for name, explainer in self.explainers.items()},
@@ -141,7 +139,7 @@ class Study:
             if not missing:
                 continue
             watch(done, total, f"batch {number + 1} of {len(self.batches)}")
-            work = _Work(self, self.data.batch(rows), rows)
+            work = Work(self, self.data.batch(rows), rows)
             for setting in missing:
                 doing = f"{setting.name}, batch {number + 1} of {len(self.batches)}"
                 watch(done, total, doing)
@@ -197,7 +195,8 @@ class Study:
     def _found(self, number: int, setting: Setting) -> Found | None:
         return self._store.read(self._store.path(number, setting.name))
 
-    def _subject(self, explainer: Explainer, batch: Batch, rows: Sequence[int]) -> Subject:
+    def subject(self, explainer: Explainer, batch: Batch, rows: Sequence[int]) -> Subject:
+        """Return some examples as the model of an explainer sees them, to be judged on."""
         labels = self.data.labels
         return Subject(
             explainer.model,
@@ -214,110 +213,6 @@ class Study:
             backend=explainer.backend,
             backend_options=explainer.backend_options,
         )
-
-
-class _Work:
-    """One batch of a study in work: its examples, and the subjects that settings share."""
-
-    def __init__(self, study: Study, batch: Batch, rows: Sequence[int]) -> None:
-        self.study, self.batch, self.rows = study, batch, list(rows)
-        self._subjects: dict[Any, Subject] = {}
-
-    def found(self, name: str, progress: Callable[[float], None]) -> Found:
-        """Return what a setting's attributions are worth; an example that fails is named and left out."""
-        explainer = self.study.explainers[name]
-        try:
-            return self._judged(explainer, range(len(self.rows)), progress)
-        except PathattrError as error:
-            if len(self.rows) == 1:
-                return _failure(self.rows[0], error)
-        # The value of an example does not depend on its batch-mates: each by itself, and the faulty one is known.
-        parts = []
-        for place, row in enumerate(self.rows):
-            try:
-                parts.append(self._judged(explainer, [place], lambda share: None))
-            except PathattrError as error:
-                parts.append(_failure(row, error))
-            progress((place + 1) / len(self.rows))
-        return _merged(parts)
-
-    def _judged(self, explainer: Explainer, places: Sequence[int], progress: Callable[[float], None]) -> Found:
-        subject = self._subject(explainer, places)
-        if subject.target.ndim != 1:
-            raise InvalidInput("a study judges one class per example, and this model's outputs have further axes")
-        steps = 1 + len(self.study.metrics)
-        explainer.progress = lambda done, total: progress(done / max(total, 1) / steps)
-        try:
-            attribution = explainer(subject.inputs, subject.target)
-        finally:
-            explainer.progress = False
-        maps = subject.maps(attribution)
-        scores = {}
-        for step, (name, metric) in enumerate(self.study.metrics.items()):
-            progress((step + 1) / steps)
-            scores[name] = metric.scores(subject, maps)
-        rows = np.array([self.rows[place] for place in places], dtype=np.intp)
-        shown = {
-            int(row): values.sum(axis=0).astype(np.float32)
-            for row, values in zip(rows, maps, strict=True)
-            if row in self.study.shown and values.ndim == 3
-        }
-        costs: dict[str, Array] = {
-            "score": attribution.score,
-            "baseline_score": attribution.baseline_score,
-            "gradients": attribution.evaluations.astype(np.float64),
-            "gap": attribution.gap,
-            "relative_gap": attribution.relative_gap,
-            "error": attribution.error,
-        }
-        return Found(rows, np.asarray(subject.target, np.intp), costs, scores, {}, shown)
-
-    def _subject(self, explainer: Explainer, places: Sequence[int]) -> Subject:
-        whole_batch = len(places) == len(self.rows)
-        key = (
-            tuple(places),
-            id(explainer.model),
-            repr(
-                (
-                    explainer.output,
-                    explainer.link,
-                    explainer.preprocessing,
-                    explainer.channel_axis,
-                    explainer.class_axis,
-                )
-            ),
-            repr((explainer.batch_size, explainer.backend, explainer.backend_options)),
-        )
-        if key not in self._subjects:
-            chosen = list(places)
-            batch = self.batch
-            if not whole_batch:
-                masks = None if batch.masks is None else batch.masks[chosen]
-                batch = Batch(batch.inputs[chosen], masks)
-            self._subjects[key] = self.study._subject(explainer, batch, [self.rows[place] for place in chosen])
-        return self._subjects[key]
-
-
-def _failure(row: int, error: PathattrError) -> Found:
-    nothing = np.zeros(0, np.intp)
-    costs = {name: np.zeros(0) for name in ("score", "baseline_score", "gradients", "gap", "relative_gap", "error")}
-    return Found(nothing, nothing, costs, {}, {row: str(error)}, {})
-
-
-def _merged(parts: Sequence[Found]) -> Found:
-    """Return the examples of one batch, judged each by itself, as one."""
-    worked = [part for part in parts if len(part.rows)]
-    failed = {row: reason for part in parts for row, reason in part.failed.items()}
-    if not worked:
-        return Found(parts[0].rows, parts[0].targets, parts[0].costs, {}, failed, {})
-    return Found(
-        np.concatenate([part.rows for part in worked]),
-        np.concatenate([part.targets for part in worked]),
-        {name: np.concatenate([part.costs[name] for part in worked]) for name in worked[0].costs},
-        {name: Scores.join([part.scores[name] for part in worked]) for name in worked[0].scores},
-        failed,
-        {row: values for part in worked for row, values in part.maps.items()},
-    )
 
 
 def _share(watch: Watch, done: int, total: int, doing: str, share: float) -> None:
