@@ -2,6 +2,8 @@
 
 from importlib.metadata import version as _version
 
+from pathattr.adaptive_explainer import AdaptiveExplainer
+from pathattr.adaptive_path import AdaptivePath
 from pathattr.attribution import Attribution, Components
 from pathattr.axioms import verify
 from pathattr.baselines import (
@@ -9,6 +11,7 @@ from pathattr.baselines import (
     Black,
     Blur,
     Constant,
+    Diffused,
     GaussianNoise,
     Mean,
     Samples,
@@ -19,11 +22,23 @@ from pathattr.baselines import (
 from pathattr.errors import InvalidInput, MissingExtra, ModelError, PathattrError
 from pathattr.explainer import PathExplainer
 from pathattr.families import DCT, SVD, Laplacian, Linear, PathFamily, Wavelet
+from pathattr.gradients import GradientInput, SmoothGrad
+from pathattr.guided import GuidedIG
 from pathattr.images import ImageModel
 from pathattr.numpy_backend import GradientCallback, NumpyModel
-from pathattr.orderings import ApproximationThenFinest, Energy, Frequency, Leading, Ordering, Rank, Scale, Shuffled
+from pathattr.orderings import (
+    ApproximationThenFinest,
+    Diffusion,
+    Energy,
+    Frequency,
+    Leading,
+    Ordering,
+    Rank,
+    Scale,
+    Shuffled,
+)
 from pathattr.preprocessing import Preprocessing
-from pathattr.schedules import CosineRamp, LinearRamp, Schedule, SigmoidRamp, StepRamp
+from pathattr.schedules import CosineRamp, HeatRamp, LinearRamp, Schedule, SigmoidRamp, StepRamp
 from pathattr.targets import Contrast
 
 __version__ = _version("pathattr")
@@ -31,6 +46,8 @@ __version__ = _version("pathattr")
 __all__ = [
     "DCT",
     "SVD",
+    "AdaptiveExplainer",
+    "AdaptivePath",
     "ApproximationThenFinest",
     "Attribution",
     "Baseline",
@@ -40,10 +57,15 @@ __all__ = [
     "Constant",
     "Contrast",
     "CosineRamp",
+    "Diffused",
+    "Diffusion",
     "Energy",
     "Frequency",
     "GaussianNoise",
     "GradientCallback",
+    "GradientInput",
+    "GuidedIG",
+    "HeatRamp",
     "ImageModel",
     "InvalidInput",
     "Laplacian",
@@ -65,6 +87,7 @@ __all__ = [
     "Schedule",
     "Shuffled",
     "SigmoidRamp",
+    "SmoothGrad",
     "StepRamp",
     "UniformNoise",
     "Wavelet",
