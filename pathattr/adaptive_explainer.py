@@ -45,7 +45,7 @@ class AdaptiveExplainer(Explainer):
         starts = self.starts(backend, host, layout)
         batch, references = starts.shape[:2]
         count = batch * references
-        engine = Engine(backend, layout, LinearRamp(), RULES["left"], min(self._most, count), components=False)
+        engine = Engine(backend, layout, LinearRamp(), RULES["left"], min(self.most, count), components=False)
         ends = self._ends(engine, host, starts, target)
         block = min(self._block(engine, host, ends), count)
         engine = replace(engine, capacity=block)

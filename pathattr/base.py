@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from typing import Any, ClassVar, Literal, Self, TypedDict
+from typing import Any, ClassVar, Literal, Self, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,20 +36,25 @@ from pathattr.targets import (
 )
 
 
-class Asked(TypedDict, total=False):
-    """What can be asked of any explainer, by name; `PathExplainer` says what each means."""
+class Posed(TypedDict, total=False):
+    """How a question is put, by name; `PathExplainer` says what each option means."""
 
-    baseline: Any
     output: Output | Callable[[Any], Any] | None
     link: Link | None
     preprocessing: Preprocessing | None
     channel_axis: int | None | Literal["auto"]
     class_axis: int | None
     batch_size: int | Literal["auto"]
-    progress: bool | Progress
     seed: int
     backend: str | type[Backend] | None
     backend_options: Mapping[str, Any] | None
+
+
+class Asked(Posed, total=False):
+    """What can be asked of any explainer, by name."""
+
+    baseline: Any
+    progress: bool | Progress
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,11 @@ class Question:
         self.seed = whole("seed", seed, least=0)
         self.backend, self.backend_options = backend, dict(backend_options or {})
 
+    @property
+    def most(self) -> int:
+        """The points that the model may see at once before more is known of its memory."""
+        return ON_HOST if self.batch_size == "auto" else self.batch_size
+
     def prepared(self, inputs: Any, call: Call) -> tuple[Backend, Array, Layout]:
         """Return the backend around the model, the inputs on the host and their layout; raises as a call does."""
         backend = wrapped(self.model, inputs, call, self.backend, self.backend_options)
@@ -118,34 +128,10 @@ class Explainer(Question, ABC):
     """The names of a method's own options: those of its constructor that are not in `Asked`."""
 
     def __init__(
-        self,
-        model: Any,
-        *,
-        baseline: Any = None,
-        output: Output | Callable[[Any], Any] | None = None,
-        link: Link | None = None,
-        preprocessing: Preprocessing | None = None,
-        channel_axis: int | None | Literal["auto"] = "auto",
-        class_axis: int | None = None,
-        batch_size: int | Literal["auto"] = 32,
-        progress: bool | Progress = False,
-        seed: int = 0,
-        backend: str | type[Backend] | None = None,
-        backend_options: Mapping[str, Any] | None = None,
+        self, model: Any, *, baseline: Any = None, progress: bool | Progress = False, **options: Unpack[Posed]
     ) -> None:
-        super().__init__(
-            model,
-            output=output,
-            link=link,
-            preprocessing=preprocessing,
-            channel_axis=channel_axis,
-            class_axis=class_axis,
-            batch_size=batch_size,
-            seed=seed,
-            backend=backend,
-            backend_options=backend_options,
-        )
-        self.baseline = baseline_from(baseline, preprocessing)
+        super().__init__(model, **options)
+        self.baseline = baseline_from(baseline, self.preprocessing)
         self.blocks: dict[tuple[int, ...], int] = {}  # what batch_size="auto" found, by the shape of an example
         self.progress = progress
 
@@ -222,11 +208,6 @@ class Explainer(Question, ABC):
             check_scores(score, 1)
             check_scores(start_scores.sum(axis=1), 0)
         return Ends(objective, targets, score, start_scores)
-
-    @property
-    def _most(self) -> int:
-        """The points that the model may see at once before more is known of its memory."""
-        return ON_HOST if self.batch_size == "auto" else self.batch_size
 
     def _block(self, engine: Engine, host: Array, ends: Ends) -> int:
         """Return how many points the model sees at once: as asked, or what fits."""

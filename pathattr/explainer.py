@@ -177,7 +177,7 @@ class PathExplainer(Explainer):
         count = batch * references
         rule = RULES[self.rule]
         nodes = CEILING if self.steps == "auto" else self.steps + rule.padding
-        engine = Engine(backend, layout, self.schedule, rule, fitted(self._most, nodes, count), self.components)
+        engine = Engine(backend, layout, self.schedule, rule, fitted(self.most, nodes, count), self.components)
         ends = self._ends(engine, host, starts, target)
         block = self._block(engine, host, ends)
         # Refinement shares its blocks among images by itself.

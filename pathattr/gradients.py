@@ -36,7 +36,7 @@ class GradientInput(Explainer):
         self, backend: Backend, inputs: Any, host: Array, layout: Layout, target: Any, progress: Progress
     ) -> Attribution:
         starts, batch = self.starts(backend, host, layout), len(host)
-        engine = Engine(backend, layout, LinearRamp(), RULES["midpoint"], min(self._most, batch), components=False)
+        engine = Engine(backend, layout, LinearRamp(), RULES["midpoint"], min(self.most, batch), components=False)
         ends = self._ends(engine, host, starts, target)
         engine = replace(engine, capacity=min(self._block(engine, host, ends), batch))
         rows = np.arange(batch)
@@ -92,7 +92,7 @@ class SmoothGrad(Explainer):
         self, backend: Backend, inputs: Any, host: Array, layout: Layout, target: Any, progress: Progress
     ) -> Attribution:
         starts, batch = self.starts(backend, host, layout), len(host)
-        engine = Engine(backend, layout, LinearRamp(), RULES["midpoint"], self._most, components=False)
+        engine = Engine(backend, layout, LinearRamp(), RULES["midpoint"], self.most, components=False)
         ends = self._ends(engine, host, starts, target)
         images, samples = _blocks(self._block(engine, host, ends), batch, self.samples)
         engine = replace(engine, capacity=images * samples)

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
 from os import PathLike
-from typing import Any, Literal
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from pathattr.attribution import Attribution
-from pathattr.backend import Backend, Call
-from pathattr.base import Question
+from pathattr.backend import Call
+from pathattr.base import Posed, Question
 from pathattr.checks import check_finite, numbers
 from pathattr.engine import Engine
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.layout import Array
-from pathattr.preprocessing import Preprocessing
 from pathattr.quadrature import RULES
 from pathattr.schedules import LinearRamp
-from pathattr.targets import Link, Objective, Output, objective_for, resolve_targets
+from pathattr.targets import Link, Objective, objective_for, resolve_targets
 
 
 @dataclass(frozen=True)
@@ -59,46 +58,27 @@ class Subject(Question):
         *,
         masks: Any = None,
         boxes: Any = None,
-        preprocessing: Preprocessing | None = None,
-        output: Output | Callable[[Any], Any] | None = None,
-        link: Link | None = None,
-        channel_axis: int | None | Literal["auto"] = "auto",
-        class_axis: int | None = None,
-        batch_size: int = 32,
-        seed: int = 0,
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
         input_name: str | None = None,
-        backend: str | type[Backend] | None = None,
-        backend_options: Mapping[str, Any] | None = None,
+        **options: Unpack[Posed],
     ) -> None:
-        super().__init__(
-            model,
-            output=output,
-            link=link,
-            preprocessing=preprocessing,
-            channel_axis=channel_axis,
-            class_axis=class_axis,
-            batch_size=batch_size,
-            seed=seed,
-            backend=backend,
-            backend_options=backend_options,
-        )
+        super().__init__(model, **options)
         self.inputs = inputs
         self.call = Call(tuple(args), dict(kwargs or {}), input_name)
         """How the model is called, for metrics that explain anew."""
         adapter, host, self.layout = self.prepared(inputs, self.call)
         if not adapter.has_outputs:
             raise InvalidInput("metrics ask the model for its outputs, which a GradientCallback does not give")
-        self._engine = Engine(adapter, self.layout, LinearRamp(), RULES["midpoint"], batch_size)
+        self._engine = Engine(adapter, self.layout, LinearRamp(), RULES["midpoint"], self.most)
         self.examples = np.stack([self.layout.canonical(example) for example in host])
         """The inputs, (batch, channels, *spatial), float64; one channel where the user has none."""
         with self.running():
             outputs = np.concatenate([adapter.to_numpy(part) for part in self._engine.outputs(host)])
-        own_link = link or adapter.model_link
-        axis = adapter.class_axis if class_axis is None else class_axis
-        self._objective = objective_for(outputs, output, own_link, axis)
-        self._probability = _probability(outputs, own_link, axis)
+        link = self.link or adapter.model_link
+        axis = adapter.class_axis if self.class_axis is None else self.class_axis
+        self._objective = objective_for(outputs, self.output, link, axis)
+        self._probability = _probability(outputs, link, axis)
         classes = self._probability or self._objective
         self._targets = resolve_targets(target, outputs, classes)
         if self._targets.shape[1] != 1:

@@ -208,7 +208,7 @@ class Study:
             link=explainer.link,
             channel_axis=explainer.channel_axis,
             class_axis=explainer.class_axis,
-            batch_size=32 if explainer.batch_size == "auto" else explainer.batch_size,
+            batch_size=explainer.batch_size,
             seed=self.seed,
             backend=explainer.backend,
             backend_options=explainer.backend_options,

@@ -33,20 +33,21 @@ def measured(options, model, x):
     points = x.expand(options.batch_size, -1, -1, -1).contiguous()
     explainers, found = {}, {}
     for name in options.families:
-        for components in (True, False):
-            explainers[name, components] = pa.PathExplainer(
+        for components in (True,) if options.components_only else (True, False):
+            explainer = explainers[name, components] = pa.PathExplainer(
                 model, family=name, steps=options.steps, batch_size=options.batch_size, components=components
             )
-        warm = [explainers[name, components](x, 0) for components in (True, False)]
-        found[name] = {"gradients": int(warm[0].evaluations[0]), "with": [], "without": []}
+            explainer.but(steps=options.batch_size)(x, 0)  # warms up, in blocks of the same size
+        found[name] = {"with": [], "without": []}
     bare(model, points, options.batch_size)
     for _ in range(options.repeats):
         floors = {}
         for (name, components), explainer in explainers.items():
-            count = found[name]["gradients"]
+            results = []
+            spent = seconds(lambda explainer=explainer, to=results: to.append(explainer(x, 0)), options.device)
+            count = found[name]["gradients"] = int(results[0].evaluations[0])
             if count not in floors:
                 floors[count] = seconds(lambda count=count: bare(model, points, count), options.device)
-            spent = seconds(lambda explainer=explainer: explainer(x, 0), options.device)
             found[name]["with" if components else "without"].append(spent / floors[count])
     if options.profile:
         for name, record in found.items():
@@ -57,7 +58,10 @@ def measured(options, model, x):
 def tables(found):
     """Return the lines of the tables."""
     head = ("family", "gradients", "time over bare gradients", "without components")
-    rows = [(n, r["gradients"], spread(r["with"], ".3f"), spread(r["without"], ".3f")) for n, r in found.items()]
+    rows = [
+        (n, r["gradients"], spread(r["with"], ".3f"), spread(r["without"], ".3f") if r["without"] else "–")
+        for n, r in found.items()
+    ]
     lines = table(head, rows)
     if any("shares" in record for record in found.values()):
         parts = (*PARTS, REST)
@@ -74,6 +78,7 @@ def arguments():
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--families", type=lambda text: text.split(","), default=list(FAMILIES))
+    parser.add_argument("--components-only", action="store_true", help="leave out runs without attributions of them")
     parser.add_argument("--threads", type=int, default=CORES, help="of PyTorch; NumPy has OPENBLAS_NUM_THREADS")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda is untested: none was at hand")
     parser.add_argument("--profile", action="store_true", help="also show which part takes how much of the time")
