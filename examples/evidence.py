@@ -86,6 +86,7 @@ def methods(mean):
         "IG, blurred baseline": path(**line, baseline=Blur()),
         "SIG, mean baseline": path(**svd, baseline=mean),
         "SIG, blurred baseline": path(**svd, baseline=Blur()),
+        "SIG from the image's mean": path(**svd, baseline=Mean()),
         "Guided IG, mean baseline": guided(baseline=mean),
         "Guided IG, blurred baseline": guided(baseline=Blur()),
         # Channels and outputs.
@@ -98,6 +99,9 @@ def methods(mean):
         found[f"SIG, ω={overlap:g}"] = path(**svd, schedule=pa.LinearRamp(overlap))
     return found
 
+
+SHARED = (SIG, "IG", "Guided IG", "control: IG from the image's mean")
+"""Settings that both studies of scenes have."""
 
 ON_PHOTOGRAPHS = (
     SIG, "IG", "Blur IG", "Guided IG", "SVD, rank (equal spacing)", "DCT, frequency (published)", "DCT, energy",
@@ -120,7 +124,7 @@ def scenes_study(out, part, limit=None):
         chosen = {name: every[name] for name in paths}
         metrics |= {"ROAD": ROAD(ratios=FEWER)}
     else:
-        chosen = {name: made for name, made in every.items() if name in (SIG, "IG", "Guided IG") or name not in paths}
+        chosen = {name: made for name, made in every.items() if name in SHARED or name not in paths}
     spent = {"steps": "auto", "tolerance": TOLERANCE}
     asked = {"preprocessing": image_model.preprocessing, "batch_size": 32}
     return study(data, image_model.model, chosen, metrics, spent, asked, out / part, scenes.CLASSES)
@@ -191,7 +195,8 @@ TABLES = {
     "overlap": (SIG, *(f"SIG, ω={overlap:g}" for overlap in OVERLAPS), "IG"),
     "baselines": (
         SIG, "SIG, mean baseline", "SIG, blurred baseline", "IG", "IG, mean baseline", "IG, blurred baseline",
-        "Guided IG", "Guided IG, mean baseline", "Guided IG, blurred baseline",
+        "Guided IG", "Guided IG, mean baseline", "Guided IG, blurred baseline", "SIG from the image's mean",
+        "control: IG from the image's mean",
     ),
     "channels-and-outputs": (SIG, "SIG, joint", "SIG, logit", "SIG, joint, logit", "IG", "IG, logit"),
 }  # fmt: skip
