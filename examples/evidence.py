@@ -1,7 +1,7 @@
 r"""The measurements behind docs/evidence: which path is better, and why, on scenes and on photographs.
 
     python examples/evidence.py scenes --out results            # 500 generated pictures with exact masks: paths
-    python examples/evidence.py scenes-settings --out results   # 150: schedules, overlaps, baselines, outputs
+    python examples/evidence.py scenes-settings --out results   # 100: schedules, overlaps, baselines, outputs
     PATHATTR_REAL=FOLDER python examples/evidence.py photographs --out results
     python examples/evidence.py pages --out results             # rewrites the tables and figures of docs/evidence
 
@@ -34,7 +34,7 @@ TOLERANCE = 0.1  # of the attributions, the same for every path: what is compare
 NODES = 24  # on photographs, where gradients are dear: the estimated error is shown beside the scores
 GUIDED_STEPS = 50
 SEED = 1
-COUNTS = {"scenes": 500, "scenes-settings": 150, "photographs": 48}
+COUNTS = {"scenes": 500, "scenes-settings": 100, "photographs": 48}
 SEARCHED = {"scenes": 200, "photographs": 24}  # examples on which a better path was looked for; the others confirm
 IMAGENET_MEAN = (123 / 255, 117 / 255, 104 / 255)
 PAGES = Path(__file__).parent.parent / "docs" / "evidence"

@@ -149,7 +149,7 @@ def against_half(model, x, overlap, options, reference):
 def ladder(model, x, overlap, batch_size, rule, nodes, truth):
     costs, errors = [], []
     for steps in (*LADDER, *FURTHER):
-        if steps in FURTHER and (np.array(errors[-1]) < LEVEL / 2).all():
+        if steps in FURTHER and (np.array(errors[-1]) < LEVEL).all():
             break
         found = attributed(model, x, overlap, batch_size, steps=steps, rule=rule, nodes=nodes)
         # Left: every point that the published code evaluates, resting or not; others: those that were evaluated.
