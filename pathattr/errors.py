@@ -1,5 +1,8 @@
 """The errors that are the user's to mend: each says what was expected, what arrived and what to do next."""
 
+import sys
+import warnings
+
 
 class PathattrError(Exception):
     """Base of every error that pathattr raises on purpose."""
@@ -20,3 +23,11 @@ class MissingExtra(PathattrError, ImportError):
     def of(cls, module: str, extra: str, purpose: str) -> "MissingExtra":
         """Return the error for a missing `module` that `purpose` needs and `pathattr[extra]` brings."""
         return cls(f"{purpose} needs {module}, which is not installed: pip install 'pathattr[{extra}]'")
+
+
+def warn(message: str) -> None:
+    """Warn, pointing at the caller's own line: the first that is not the package's or an adapter's."""
+    level = 1
+    while sys._getframe(level).f_globals.get("__name__", "").startswith("pathattr"):
+        level += 1
+    warnings.warn(message, stacklevel=level + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.checks import is_whole
-from pathattr.errors import InvalidInput, ModelError
+from pathattr.errors import InvalidInput, ModelError, warn
 from pathattr.naming import one_of
 
 Output = Literal["probability", "logit", "log_probability", "raw"]
@@ -175,7 +174,7 @@ def objective_for(
                 f"{message}. Say link='already', so that they do not pass through a second softmax; "
                 "or link='softmax' if they are logits all the same"
             )
-        warnings.warn(f"{message}; they pass through a {link} as you say. Is it link='already'?", stacklevel=5)
+        warn(f"{message}; they pass through a {link} as you say. Is it link='already'?")
     link = link or "softmax"
     return Objective(kind, LINKS[kind, link], axis)
 

@@ -167,6 +167,10 @@ real networks with ReLU: the SVD path by energy, linear ramp, probability of the
 
 `steps="auto"` refines until its own estimate is below the tolerance; the estimate is compared with the truth here.
 
+What else was tried is in the tables: edges at the knots of the gates, other exponents, mixtures and sizes of the grid
+of forward passes, the trapezoidal rule, other numbers of nodes to begin a refinement with. Refinement asks nothing
+twice: the scores come with the gradients, all of which stay in use.
+
 Measured by `python tests/benchmarks/nodes.py measure ...` and written by `python tests/benchmarks/nodes.py page ...`
 (the script says what it takes).""")
     for path in paths:

@@ -3,8 +3,9 @@ r"""Integrated Gradients of pathattr and of its peers: the same network, picture
     python tests/benchmarks/peers.py --network resnet18,resnet50 --grow steps,size,batch \
         --out results --markdown docs/benchmarks-peers.md
 
-writes results/peers.json and a page of tables. Peers come with `pip install 'pathattr[peers]'`; one that is not installed is listed as such. The growth of sizes
-and batches is measured on the first network, that of steps on the small one (scenes, 96×96).
+writes results/peers.json and a page of tables. Peers come with `pip install 'pathattr[peers]'`; one that is not
+installed is listed as such. The growth of sizes and batches is measured on the first network, that of steps on the
+small one (scenes, 96×96).
 GPUs (--device cuda) are provided for, but untested: none was at hand.
 """
 
