@@ -213,7 +213,7 @@ def pages(out):
         blocks = {}
         for where, one in made.items():
             there = [name for name in names if name in {setting.name for setting in one.settings}]
-            if len(there) == len(names) or (where == "photographs" and len(there) > 2):
+            if len(there) == len(names) or (where == "photographs" and page in ("methods", "bases")):
                 found = {name: one.found(name) for name in there}
                 blocks[where] = summarised(found, SIG).markdown().decode() + finished(one)
                 png(dots(found), f"{page}-{where}")
