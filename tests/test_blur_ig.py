@@ -85,10 +85,10 @@ def test_there_are_no_windows(overlap):
 def test_strengths_tell_how_much_of_a_component_blurring_leaves():
     facts = DCT().decompose(np.ones((2, 6, 9))).facts
     strengths = Diffusion(sigma=3.0).strengths(facts, np.random.default_rng(0)).reshape(2, 6, 9)
-    for k, l in np.ndindex(6, 9):  # noqa: E741 - the two frequencies
-        c = 9 / 2 * ((np.pi * k / 6) ** 2 + (np.pi * l / 9) ** 2)
-        np.testing.assert_allclose(strengths[:, k, l], 1 / (1 + c), rtol=1e-14)
-        assert HeatRamp().gates(np, np.asarray(0.0), strengths[0, k, l]) == 0
+    for p, q in np.ndindex(6, 9):
+        c = 9 / 2 * ((np.pi * p / 6) ** 2 + (np.pi * q / 9) ** 2)
+        np.testing.assert_allclose(strengths[:, p, q], 1 / (1 + c), rtol=1e-14)
+        assert HeatRamp().gates(np, np.asarray(0.0), strengths[0, p, q]) == 0
 
 
 @pytest.mark.parametrize("family", [SVD(), Linear()])
