@@ -246,7 +246,8 @@ def only(found, rows):
         for name, one in found.scores.items()
     }
     return replace(
-        found, rows=kept[np.isfinite(found.costs["score"][kept])], targets=found.targets[kept], scores=scores, maps={}, failed={},
+        found, rows=kept[np.isfinite(found.costs["score"][kept])], targets=found.targets[kept], scores=scores,
+        maps={}, failed={},
         costs={name: values[kept] for name, values in found.costs.items()},
     )  # fmt: skip
 

@@ -110,7 +110,7 @@ def test_torch_keeps_tied_weights_tied():
 def test_keras_models_are_cloned_with_other_weights():
     keras = pytest.importorskip("keras")
     if keras.config.backend() not in FRAMEWORKS:
-        pytest.skip(f"Keras runs on {keras.config.backend()}, of which this test has no models")
+        pytest.skip(f"Keras runs on {keras.config.backend()}, and this test has no models of it")
     inputs = keras.Input((6, 7, 3))
     x = keras.layers.Conv2D(9, 3, name="conv")(inputs)
     x = keras.layers.BatchNormalization(name="norm")(x)
