@@ -24,8 +24,6 @@ GAP = 0.1
 """The weight of an interval's gap beside the disagreement of its gradients."""
 NOISE = 1e-5
 """Of the largest score: gaps below may be its rounding in float32."""
-SAFETY = 1.1
-"""By how much the estimate is raised beside that: the two gradients of an interval do not show all that lies within."""
 QUANTILE = 1.28
 """Of the normal distribution, at nine of ten: that many errors are to be below the estimate."""
 GROWTH = 2.0
@@ -84,7 +82,7 @@ class Refinement:
             return np.empty(0)
         z = self._z()
         # What the mean square may be for its quantile to be as asked: cuts leave the share between them about the same.
-        allowed = (self.aim.tolerance * self.size / SAFETY) ** 2 * (z.sum() / 12) / _square(z)
+        allowed = (self.aim.tolerance * self.size) ** 2 * (z.sum() / 12) / _square(z)
         growth = max(LEAST, int((GROWTH - 1) * len(self.alpha)))
         return self._cut(_parts(z, allowed, min(growth, room), PARTS))
 
@@ -136,7 +134,7 @@ class Refinement:
         """The estimated relative L2 error of the attributions."""
         if len(self.alpha) < 2:
             return 0.0
-        off = SAFETY * np.sqrt(_square(self._z()))
+        off = np.sqrt(_square(self._z()))
         return float(off / self.size) if self.size else (0.0 if off == 0 else np.inf)
 
     def _z(self) -> Array:

@@ -510,8 +510,8 @@ REFINEMENT = [
     Fault(
         "estimate-too-small",
         "pathattr/refinement.py",
-        "SAFETY = 1.1",
-        "SAFETY = 0.5",
+        "off = np.sqrt(_square(self._z()))",
+        "off = 0.5 * np.sqrt(_square(self._z()))",
         "the estimated error is half of what it should be",
         ("refinement",),
     ),
