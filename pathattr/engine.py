@@ -47,10 +47,14 @@ class Integral:
 def fitted(batch_size: int, nodes: int, paths: int) -> int:
     """Return the number of points in a block, at most `batch_size`, that splits so many nodes a path most evenly.
 
-    Where shapes must not change every block is filled up to this: the less it exceeds, the less is wasted.
+    Where shapes must not change every block is filled up to this: of the larger half of sizes it is the largest that
+    fills up hardly more than the best.
     """
-    images = min(max(1, batch_size // nodes), paths)
-    return images * -(-nodes // -(-nodes * images // batch_size))
+    points = nodes * min(max(1, batch_size // nodes), paths)
+    least = -(-points // batch_size)
+    sizes = [-(-points // blocks) for blocks in range(least, 2 * least)]
+    filled = [-(-points // size) * size for size in sizes]
+    return next(size for size, total in zip(sizes, filled, strict=True) if total <= 1.03 * min(filled))
 
 
 @dataclass

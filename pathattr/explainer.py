@@ -177,11 +177,15 @@ class PathExplainer(Explainer):
         count = batch * references
         rule = RULES[self.rule]
         nodes = CEILING if self.steps == "auto" else self.steps + rule.padding
-        engine = Engine(backend, layout, self.schedule, rule, fitted(self.most, nodes, count), self.components)
+
+        def fitting(most: int) -> int:
+            return fitted(most, nodes, count) if backend.static_shapes else most
+
+        engine = Engine(backend, layout, self.schedule, rule, fitting(self.most), self.components)
         ends = self._ends(engine, host, starts, target)
         block = self._block(engine, host, ends)
         # Refinement shares its blocks among images by itself.
-        engine = replace(engine, capacity=block if isinstance(self.nodes, Refined) else fitted(block, nodes, count))
+        engine = replace(engine, capacity=block if isinstance(self.nodes, Refined) else fitting(block))
 
         refined = isinstance(self.nodes, Refined)
         placing: list[bool] = []

@@ -161,7 +161,7 @@ def test_static_shapes_give_the_same_bits_from_calls_of_one_size(options, batch_
 
 @pytest.mark.parametrize(
     ("batch_size", "nodes", "paths", "size"),
-    [(32, 20, 4, 20), (32, 200, 1, 29), (32, 10, 2, 20), (32, 10, 9, 30), (1, 7, 3, 1), (5, 6, 1, 3)],
+    [(32, 20, 4, 20), (32, 200, 1, 29), (32, 10, 2, 20), (32, 10, 9, 30), (1, 7, 3, 1), (5, 6, 1, 3), (8, 50, 1, 5)],
 )
 def test_the_size_of_blocks_splits_the_nodes_evenly(batch_size, nodes, paths, size):
     assert fitted(batch_size, nodes, paths) == size
