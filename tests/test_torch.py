@@ -14,8 +14,13 @@ from torch import nn
 
 import pathattr as pa
 import reference
+from pathattr.backend import Call
+from pathattr.engine import Engine
 from pathattr.families import FAMILIES
+from pathattr.layout import Layout
+from pathattr.quadrature import RULES
 from pathattr.schedules import SCHEDULES
+from pathattr.targets import Objective
 
 SHAPE = (2, 9, 7)
 SMOOTH = reference.SmoothModel(SHAPE, seed=2)
@@ -291,6 +296,59 @@ def test_cuda_equals_the_oracle(family):
     found = pa.PathExplainer(Smooth().cuda(), family=family, steps=30)(torch.tensor(x), [0, 1, 2])
     assert found.attributions.device.type == "cpu"
     assert relative(found.attributions.numpy(), expected.attributions) < 1e-10
+
+
+class ReadTooEarly(Exception):
+    pass
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nothing_waits_for_the_device_inside_the_loop(family, monkeypatch):
+    """On the meta device nothing can be read back, and what goes there must go through `sent`."""
+    from pathattr_torch import backend as ours
+
+    sending = []
+
+    def sent(array, device, dtype=None):
+        sending.append(True)
+        try:
+            return torch.tensor(array, dtype=dtype).to(device)
+        finally:
+            sending.pop()
+
+    class Watch(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            kwargs = kwargs or {}
+            result = function(*args, **kwargs)
+            made = function in (torch.tensor, torch.as_tensor, torch.Tensor.to, torch.Tensor.copy_)
+            from_host = made and not any(isinstance(arg, torch.Tensor) and arg.is_meta for arg in args)
+            if from_host and isinstance(result, torch.Tensor) and result.is_meta:
+                assert sending, f"{function} copies to the device and waits for it"
+            return result
+
+    blocks = []
+
+    class Far(ours.TorchBackend):
+        def gradient(self, *args):
+            blocks.append(True)
+            return super().gradient(*args)
+
+        def to_numpy(self, array):
+            if isinstance(array, torch.Tensor) and array.is_meta:
+                raise ReadTooEarly(len(blocks))
+            return super().to_numpy(array)
+
+    monkeypatch.setattr(ours, "sent", sent)
+    x = pictures(1)
+    explainer = pa.PathExplainer(Smooth(), family=family, steps=20)
+    backend = Far(Smooth().to("meta"), torch.empty(x.shape, device="meta"), Call())
+    engine = Engine(backend, Layout.of(x.shape, None, 1), explainer.schedule, RULES["midpoint"], 5)
+    objective = Objective("probability", "softmax", 1)
+    path = explainer._path(np.zeros(SHAPE), x[0], engine.layout, np.zeros((1, 1), np.intp), 0)
+    placed = explainer._placed(engine, objective, path)
+    with Watch(), pytest.raises(ReadTooEarly) as stopped:
+        list(engine.integrate([placed], objective, count=1, nodes=20, progress=lambda done, total: None))
+    assert stopped.value.args == (4,)  # the first to be read is what all four blocks have left
 
 
 # Modes

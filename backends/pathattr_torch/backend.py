@@ -116,13 +116,13 @@ class TorchBackend(Backend):
         return self._device.type != "mps"
 
     def asarray(self, array: NDArray[Any]) -> Tensor:
-        return torch.tensor(array, dtype=self._dtype, device=self._device)
+        return sent(array, self._device, self._dtype)
 
     def wide(self, array: Any) -> Tensor:
         dtype = torch.float64 if self.has_float64 else torch.float32
         if isinstance(array, Tensor):
             return array.to(dtype)
-        return torch.tensor(array, dtype=dtype, device=self._device)
+        return sent(array, self._device, dtype)
 
     def narrow(self, array: Any) -> Tensor:
         return array.to(self._dtype)
@@ -161,7 +161,7 @@ class TorchBackend(Backend):
         return torch.cat(list(arrays), dim=axis)
 
     def take(self, x: Any, rows: NDArray[np.intp]) -> Tensor:
-        return torch.index_select(x, 0, torch.tensor(rows, device=x.device))
+        return torch.index_select(x, 0, sent(rows, x.device))
 
     def finite(self, x: Any) -> Tensor:
         # The largest magnitude is NaN or infinite where any number is: one reading, no array of flags.
@@ -175,7 +175,7 @@ class TorchBackend(Backend):
 
     def select(self, outputs: Any, index: Any) -> Tensor:
         rows = torch.arange(len(outputs), device=outputs.device)
-        columns = [torch.tensor(column, device=outputs.device) for column in np.moveaxis(index, 1, 0)]
+        columns = [sent(column, outputs.device) for column in np.moveaxis(index, 1, 0)]
         return outputs[(rows, *columns)]
 
     @classmethod
@@ -236,7 +236,7 @@ class TorchBackend(Backend):
         # Outside inference mode, autograd refuses tensors that were made in it.
         value = value.clone() if value.is_inference() else value
         if value.ndim and value.shape[0] == self._batch:
-            return torch.index_select(value, 0, torch.tensor(rows, device=self._device))
+            return torch.index_select(value, 0, sent(rows, self._device))
         return value
 
 
@@ -248,6 +248,15 @@ _LINKS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "log_sigmoid": lambda x, axis: nn.functional.logsigmoid(x),
     "log": lambda x, axis: torch.log(x),
 }
+
+
+def sent(array: Any, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """Return a copy of an array on a device; the host goes on while a GPU is at work."""
+    copy = torch.tensor(array, dtype=dtype)
+    if device.type == "cuda":
+        # From memory that may be paged out a copy waits until the GPU has done all that it was given before.
+        return copy.pin_memory().to(device, non_blocking=True)
+    return copy.to(device)
 
 
 def _module(model: Any) -> nn.Module:
