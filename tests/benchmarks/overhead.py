@@ -2,8 +2,8 @@
 
     python tests/benchmarks/overhead.py [--model resnet50|resnet18|scenes|file.py:callable] [--size 224] [--profile]
 
-Each repeat times the bare gradients and the families in turn, with and without attributions per component; the table
-shows medians of the ratio and their spread. `--profile` adds where the time goes.
+Each repeat times the families in turn, with and without attributions per component, and bare gradients before and after
+each; the table shows medians of the ratio and their spread. `--profile` adds where the time goes.
 """
 
 import argparse
@@ -40,15 +40,19 @@ def measured(options, model, x):
             explainer.but(steps=options.batch_size)(x, 0)  # warms up, in blocks of the same size
         found[name] = {"with": [], "without": []}
     bare(model, points, options.batch_size)
+
+    def floor(count):
+        return seconds(lambda: bare(model, points, count), options.device) / count
+
     for _ in range(options.repeats):
-        floors = {}
+        before = floor(options.steps)
         for (name, components), explainer in explainers.items():
             results = []
             spent = seconds(lambda explainer=explainer, to=results: to.append(explainer(x, 0)), options.device)
             count = found[name]["gradients"] = int(results[0].evaluations[0])
-            if count not in floors:
-                floors[count] = seconds(lambda count=count: bare(model, points, count), options.device)
-            found[name]["with" if components else "without"].append(spent / floors[count])
+            after = floor(count)
+            found[name]["with" if components else "without"].append(spent / count / (0.5 * (before + after)))
+            before = after
     if options.profile:
         for name, record in found.items():
             record["shares"] = shares(lambda name=name: explainers[name, True](x, 0), options.device)
