@@ -63,10 +63,22 @@ def _planned(inputs: tuple[str, ...], output: str, sizes: tuple[tuple[str, int],
             first, second = positions[0], positions[1]
             b, a = left.pop(second), left.pop(first)
             kept = set(output).union(*left)
-            result = "".join(dict.fromkeys(label for label in a + b if label in kept))
+            result = _product(a, b, kept)
             if not left:
                 result = output
             steps.append((first, second, f"{a},{b}->{result}"))
             left.append(result)
             positions = [p - 2 for p in positions[2:]] + [len(left) - 1]
     return Contraction(equation, tuple(steps))
+
+
+def _product(a: str, b: str, kept: set[str]) -> str:
+    """Return the labels of a product: a matrix changes one axis of what it is applied to, in its place."""
+    for matrix, stack in ((a, b), (b, a)):
+        gone, new = (
+            [label for label in matrix if label not in kept],
+            [label for label in matrix if label not in stack],
+        )
+        if len(matrix) == 2 and len(gone) == len(new) == 1 and gone[0] in stack:
+            return "".join(label for label in stack.replace(gone[0], new[0]) if label in kept)
+    return "".join(dict.fromkeys(label for label in a + b if label in kept))

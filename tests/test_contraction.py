@@ -101,3 +101,13 @@ def test_operands_of_length_one_are_contracted_in_pairs_too():
         plan = contraction(inputs, output, sizes)
         operands = [np.full([sizes[label] for label in labels], 3.0) for labels in inputs]
         assert plan(np.einsum, operands).ravel().tolist() == [27.0]
+
+
+def test_a_separable_transform_leaves_every_axis_in_its_place():
+    """Products in another order of axes would be copied before the next."""
+    sizes = dict(zip("bnchwpq", (1, 1, 3, 12, 9, 12, 9), strict=True))
+    for inputs, output in ((("bncpq", "ph", "qw"), "bnchw"), (("bnchw", "ph", "qw"), "bncpq")):
+        for _, _, equation in contraction(inputs, output, sizes).steps:
+            a, b, product = equation.replace(",", " ").replace("->", " ").split()
+            stack = max(a, b, key=len)
+            assert sum(one != other for one, other in zip(stack, product, strict=True)) == 1

@@ -298,6 +298,23 @@ def test_cuda_equals_the_oracle(family):
     assert relative(found.attributions.numpy(), expected.attributions) < 1e-10
 
 
+@pytest.mark.parametrize(
+    "equation",
+    ["bncpq,hp->bnchq", "hp,bncpq->bnchq", "ph,bncpq->bnchq", "bnchq,wq->bnchw", "qw,bnchq->bnchw",
+     "wq,bnchq->wbnch", "bnchw,hp->bnpcw", "np,bncpq->bncq", "hw,hw->hw"],
+)  # fmt: skip
+def test_products_of_two_operands_equal_einsum(equation):
+    """Those of a matrix with a stack go another way than torch.einsum."""
+    from pathattr_torch import TorchBackend
+
+    rng = np.random.default_rng(0)
+    sizes = dict(zip("bcnhwpq", range(2, 9), strict=True))
+    operands = [rng.normal(size=[sizes[label] for label in labels]) for labels in equation.split("->")[0].split(",")]
+    backend = TorchBackend(Smooth(), torch.zeros(1, *SHAPE), Call())
+    found = backend.einsum(equation, *map(torch.tensor, operands))
+    np.testing.assert_allclose(found.numpy(), np.einsum(equation, *operands), rtol=0, atol=1e-13)  # sums of 8 numbers
+
+
 class ReadTooEarly(Exception):
     pass
 
