@@ -269,7 +269,7 @@ def _matrix_product(equation: str) -> tuple[bool, int, bool] | None:
     for first, matrix, stack in ((True, left, right), (False, right, left)):
         if len(matrix) != 2 or len(stack) < 3:
             continue
-        for gone, new in (matrix, matrix[::-1]):
+        for gone, new in (tuple(matrix), tuple(matrix[::-1])):
             if gone in stack[-2:] and new not in stack and output == stack.replace(gone, new):
                 axis = stack.index(gone) - len(stack)
                 return first, axis, (matrix[0] == gone) == (axis == -2)
