@@ -53,7 +53,8 @@ class PathExplainer(Explainer):
 
     `preset="published"` is the SIG paper's setting: 199 left intervals (200 points), ω = 0.4, the published order
     of components, the gradient before a jump. `preset="blur-ig"` is Blur IG with σ from 35 to 0: `DCT()`,
-    `Diffusion(35)`, `HeatRamp()` and `Diffused(35)`. What is passed besides a preset still holds.
+    `Diffusion(35)`, `HeatRamp()` and `Diffused(35)`. `preset="laplacian-ig"` is `Laplacian()` by energy, the path that
+    beat SIG where we measured (docs/laplacian-ig.md). What is passed besides a preset still holds.
 
     The backend is recognised by the model and the inputs; `backend` forces one, by name ("torch", "tensorflow",
     "jax", "numpy") or class, and `backend_options` are its own (see the class's `options`).
@@ -86,7 +87,7 @@ class PathExplainer(Explainer):
         components: bool = True,
         progress: bool | Progress = False,
         seed: int = 0,
-        preset: Literal["published", "blur-ig"] | None = None,
+        preset: Literal["published", "blur-ig", "laplacian-ig"] | None = None,
         backend: str | type[Backend] | None = None,
         backend_options: Mapping[str, Any] | None = None,
     ) -> None:

@@ -62,5 +62,6 @@ METHODS: dict[str, Method] = {
     "ig": partial(PathExplainer, family=Linear()),
     "sig": partial(PathExplainer, family=SVD()),
     "blur-ig": partial(PathExplainer, preset="blur-ig"),
+    "laplacian-ig": partial(PathExplainer, preset="laplacian-ig"),
     "guided-ig": _guided,
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pathattr.baselines import Baseline, Diffused
-from pathattr.families import DCT, SVD, PathFamily
-from pathattr.orderings import Diffusion, Ordering
+from pathattr.families import DCT, SVD, Laplacian, PathFamily
+from pathattr.orderings import Diffusion, Energy, Ordering
 from pathattr.schedules import HeatRamp, LinearRamp, Schedule
 
 
@@ -30,4 +30,5 @@ PRESETS: dict[str | None, Preset] = {
     None: Preset(SVD(), LinearRamp()),
     "published": Preset(SVD(), LinearRamp(), steps=199, rule="left", published=True),
     "blur-ig": Preset(DCT(), HeatRamp(), Diffusion(), Diffused()),
+    "laplacian-ig": Preset(Laplacian(), LinearRamp(), Energy()),
 }

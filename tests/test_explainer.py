@@ -129,7 +129,7 @@ def test_a_difference_beyond_the_range_of_floats_is_named():
         ({"family": "zzz"}, "unknown family 'zzz'; .*'laplacian'.$"),
         ({"rule": "simpson"}, "rule must be one of 'left', 'right', 'midpoint', 'trapezoid'; got 'simpson'"),
         ({"rule": ""}, "rule must be one of 'left', .*; got ''"),
-        ({"preset": "paper"}, "preset must be one of 'published', 'blur-ig'; got 'paper'"),
+        ({"preset": "paper"}, "preset must be one of 'published', 'blur-ig', 'laplacian-ig'; got 'paper'"),
         ({"output": "softmax"}, "output must be one of 'probability', 'logit', .*; got 'softmax'"),
         ({"link": "logit"}, "link must be one of 'softmax', 'sigmoid', 'identity', 'already'; got 'logit'"),
         ({"family": SVD}, r"family=SVD is a class; pass an object: SVD\(\)"),

@@ -317,6 +317,7 @@ def test_names_are_the_methods_that_they_say():
         "ig": PathExplainer(NETWORK.model(), steps=6, family="linear"),
         "sig": PathExplainer(NETWORK.model(), steps=6, family="svd"),
         "blur-ig": PathExplainer(NETWORK.model(), steps=6, preset="blur-ig"),
+        "laplacian-ig": PathExplainer(NETWORK.model(), steps=6, family="laplacian", ordering="energy"),
     }.items():
         found = METHODS[name](NETWORK.model(), steps=6)(x, 1)
         np.testing.assert_array_equal(found.attributions, other(x, 1).attributions)

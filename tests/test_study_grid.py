@@ -126,7 +126,7 @@ def test_reference_methods_join_the_grid_at_the_same_tolerance():
     found = grid(methods=list(methods.METHODS), tolerance=0.1)
     made = {setting.name: setting.explainer() for setting in found.settings}
     assert list(made) == list(methods.METHODS)
-    for name in ("ig", "sig", "blur-ig"):
+    for name in ("ig", "sig", "blur-ig", "laplacian-ig"):
         assert isinstance(made[name], explainer.PathExplainer)
         assert (made[name].steps, made[name].tolerance) == ("auto", 0.1)
     assert isinstance(made["blur-ig"].baseline, baselines.Diffused)
