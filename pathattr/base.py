@@ -105,13 +105,18 @@ class Question:
         host = checked(backend, inputs)
         return backend, host, Layout.of(host.shape, self.channel_axis, backend.channel_axis)
 
-    def resolved(self, engine: Engine, host: Array, target: Any) -> tuple[Objective, NDArray[np.intp], Array]:
-        """Return what is explained, the targets (batch, 1 or 2, output axes) and the score at the inputs."""
+    def resolved(
+        self, engine: Engine, host: Array, target: Any, passes: Sequence[Any] | None = None
+    ) -> tuple[Objective, NDArray[np.intp], Array]:
+        """Return what is explained, the targets (batch, 1 or 2, output axes) and the score at the inputs.
+
+        `passes` are the model's outputs there, where they are known.
+        """
         backend = engine.backend
         if not backend.has_outputs:
             objective, targets = objective_of_callback(self.output), targets_of_callback(target, len(host))
             return objective, targets, engine.scores(host, objective, targets, np.arange(len(host)))
-        passes = engine.outputs(host)
+        passes = engine.outputs(host) if passes is None else passes
         outputs = np.concatenate([backend.to_numpy(part) for part in passes])
         link = self.link or backend.model_link
         check_options(self.output, link)
@@ -201,8 +206,18 @@ class Explainer(Question, ABC):
         """Return what is explained and the scores at inputs and baselines; raise ModelError unless they are finite."""
         batch, references = starts.shape[:2]
         rows = np.repeat(np.arange(batch), references)
-        objective, targets, score = self.resolved(engine, host, target)
-        start_scores = engine.scores(starts.reshape(-1, *host.shape[1:]), objective, targets[rows], rows)
+        flat = starts.reshape(-1, *host.shape[1:])
+        if engine.backend.has_outputs and batch + len(flat) <= engine.capacity:
+            # Both ends in one block: where blocks are filled up to one shape, a second would cost as much again.
+            (both,) = engine.outputs(np.concatenate([host, flat]), np.concatenate([np.arange(batch), rows]))
+            at_inputs, at_starts = (
+                engine.backend.take(both, part) for part in np.split(np.arange(batch + len(flat)), [batch])
+            )
+            objective, targets, score = self.resolved(engine, host, target, [at_inputs])
+            start_scores = engine.scores_of([at_starts], objective, targets[rows])
+        else:
+            objective, targets, score = self.resolved(engine, host, target)
+            start_scores = engine.scores(flat, objective, targets[rows], rows)
         start_scores = start_scores.reshape(batch, references)
         if engine.backend.has_values:
             check_scores(score, 1)
