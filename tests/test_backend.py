@@ -210,11 +210,11 @@ def test_outputs_that_leave_a_choice_are_refused(outputs, said):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (lambda p: SMOOTH.value(p)[:-1], r"returned shape \(2, 4\) for 3 points: expected one row for each"),
-        (lambda p: SMOOTH.value(p).sum(), r"returned shape \(\) for 3 points"),
-        (lambda p: (SMOOTH.value(p),), r"returned shape \(1, 3, 4\) for 3 points"),
+        (lambda p: SMOOTH.value(p)[:-1], r"returned shape \(5, 4\) for 6 points: expected one row for each"),
+        (lambda p: SMOOTH.value(p).sum(), r"returned shape \(\) for 6 points"),
+        (lambda p: (SMOOTH.value(p),), r"returned shape \(1, 6, 4\) for 6 points"),
         (lambda p: None, "expected one row for each"),
-        (lambda p: np.zeros((len(p), 0)), r"\(3, 0\)"),
+        (lambda p: np.zeros((len(p), 0)), r"\(6, 0\)"),
     ],
 )
 def test_a_model_with_outputs_of_the_wrong_shape_is_refused(value, said):

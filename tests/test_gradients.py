@@ -294,7 +294,8 @@ def test_every_name_makes_an_explainer_with_the_options_that_all_share(name):
     assert result.settings["seed"] == 3
     assert result.settings["baseline"] == "Constant(value=0.5)"
     assert (result.evaluations <= 12).all()
-    assert (result.evaluations >= (1 if name == "gradient-input" else 11)).all()  # SIG's path may rest for a step
+    # Spectral paths may rest for a step or two.
+    assert (result.evaluations >= (1 if name == "gradient-input" else 10)).all()
     again = explain.but(batch_size=100)(x, 1)
     assert_close(again.attributions, result.attributions, ROUNDING)
 
