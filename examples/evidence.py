@@ -124,13 +124,10 @@ def scenes_study(out, part, limit=None):
     data = Arrays(inputs, made.labels, masks=made.masks, shown=list(made.images.astype(float)),
                   names=[f"scene {i}" for i in range(len(inputs))])  # fmt: skip
     every = methods(Zero())
-    paths = (*MAIN, *BASES)
     metrics = fills() | {"pointing": PointingGame(), "mass": MassInside(), "iou": IoU()}
-    if part == "scenes-settings":
-        chosen = {name: made for name, made in every.items() if name in SHARED or name not in paths}
-    else:
-        chosen = {name: every[name] for name in (paths if part == "scenes" else ON_FRESH)}
+    if part != "scenes-settings":
         metrics |= {"ROAD": ROAD(ratios=FEWER)}
+    chosen = {name: every[name] for name in CHOSEN[part]}
     spent = {"steps": "auto", "tolerance": TOLERANCE}
     asked = {"preprocessing": image_model.preprocessing, "batch_size": 32}
     return study(data, image_model.model, chosen, metrics, spent, asked, out / part, scenes.CLASSES)
@@ -150,7 +147,7 @@ def photographs_study(out, part, limit=None):
                   names=[f"photograph {i}" for i in order])  # fmt: skip
     asked = {"preprocessing": pa.Preprocessing(), "batch_size": 16}
     every = methods(Constant(IMAGENET_MEAN))
-    chosen = {name: every[name] for name in (ON_PHOTOGRAPHS if part == "photographs" else ON_FRESH)}
+    chosen = {name: every[name] for name in CHOSEN[part]}
     spent = {"steps": NODES, "nodes": "refined"}
     metrics = fills() | {"ROAD": ROAD(ratios=FEWER)}
     return study(data, module.squeezenet(), chosen, metrics, spent, asked, out / part, None)
@@ -197,6 +194,14 @@ def facts(name, spent):
 
 MAIN = (SIG, "IG", "gradient × input", "Blur IG", "Guided IG")
 BASES = tuple(name for name in methods(None) if name.startswith(("SVD", "DCT", "wavelet", "Laplacian", "control")))
+CHOSEN = {
+    "scenes": (*MAIN, *BASES),
+    "scenes-settings": tuple(name for name in methods(None) if name in SHARED or name not in (*MAIN, *BASES)),
+    "photographs": ON_PHOTOGRAPHS,
+    "scenes-fresh": ON_FRESH,
+    "photographs-fresh": ON_FRESH,
+}
+"""The settings of each study."""
 TABLES = {
     "methods": MAIN,
     "bases": ("IG", *BASES),
@@ -222,9 +227,9 @@ def pages(out):
     for page, names in TABLES.items():
         blocks = {}
         for where, one in made.items():
-            there = [name for name in names if name in {setting.name for setting in one.settings}]
             if (page == "best-path") != where.endswith("-fresh"):
-                continue
+                continue  # what was chosen on one page is not judged on the others again
+            there = [name for name in names if name in {setting.name for setting in one.settings}]
             if len(there) == len(names) or (where == "photographs" and page in ("methods", "bases")):
                 found = {name: one.found(name) for name in there}
                 blocks[where] = summarised(found, SIG).markdown().decode() + finished(one)

@@ -30,7 +30,8 @@ def test_every_setting_makes_an_explainer(evidence):
 
 def test_tables_are_of_settings_that_exist(evidence):
     known = set(evidence.methods(0.0))
-    assert set(evidence.ON_PHOTOGRAPHS) <= known
+    assert evidence.CHOSEN.keys() == evidence.COUNTS.keys()
+    assert {name for names in evidence.CHOSEN.values() for name in names} == known
     for page, names in evidence.TABLES.items():
         assert set(names) <= known, page
     assert {name for names in evidence.TABLES.values() for name in names} == known  # none is measured for nothing
