@@ -1,13 +1,12 @@
 r"""The measurements behind docs/evidence: which path is better, and why, on scenes and on photographs.
 
     python examples/evidence.py scenes --out results            # 500 generated pictures with exact masks: paths
-    python examples/evidence.py scenes-settings --out results   # 100: schedules, overlaps, baselines, outputs
-    PATHATTR_REAL=FOLDER python examples/evidence.py photographs --out results
+    python examples/evidence.py scenes-settings --out results   # the same: schedules, overlaps, baselines, outputs
     python examples/evidence.py scenes-fresh --out results      # 300 others: does the best path of the first hold?
-    PATHATTR_REAL=FOLDER python examples/evidence.py photographs-fresh --out results
     python examples/evidence.py pages --out results             # rewrites the tables and figures of docs/evidence
 
-The folder of `photographs` has a `models.py` with `squeezenet()` and `imagenet()`: a PyTorch model of pictures in
+and with PATHATTR_REAL=FOLDER the same for 48 `photographs`, `photographs-settings` and 48 `photographs-fresh`. That
+folder has a `models.py` with `squeezenet()` and `imagenet()`: a PyTorch model of pictures in
 [0, 1], and at least 96 pictures (N, 3, 224, 224) with their classes; neither is part of the project. Every study can be
 interrupted and goes on when it is started again. Sample sizes and settings are fixed here, before any result.
 """
@@ -36,7 +35,10 @@ TOLERANCE = 0.1  # of the attributions, the same for every path: what is compare
 NODES = 24  # on photographs, where gradients are dear: the estimated error is shown beside the scores
 GUIDED_STEPS = 50
 SEED = 1
-COUNTS = {"scenes": 500, "scenes-settings": 100, "photographs": 48, "scenes-fresh": 300, "photographs-fresh": 48}
+COUNTS = {
+    "scenes": 500, "scenes-settings": 500, "scenes-fresh": 300,
+    "photographs": 48, "photographs-settings": 48, "photographs-fresh": 48,
+}  # fmt: skip
 IMAGENET_MEAN = (123 / 255, 117 / 255, 104 / 255)
 PAGES = Path(__file__).parent.parent / "docs" / "evidence"
 
@@ -78,6 +80,7 @@ def methods(mean):
         "control: σ₁ term, then the line": path(**svd, ordering=Leading()),
         "control: mean image, then the line": path(family="dct", ordering=Leading()),
         "control: IG from the image's mean": path(**line, baseline=Mean()),
+        "control: coarse band, then the line": path(family="laplacian", ordering=Leading()),
         # Schedules.
         "SIG, cosine": path(**svd, schedule=pa.CosineRamp()),
         "SIG, sigmoid": path(**svd, schedule=pa.SigmoidRamp()),
@@ -102,7 +105,7 @@ def methods(mean):
 
 
 SHARED = (SIG, "IG", "Guided IG", "control: IG from the image's mean")
-"""Settings that both studies of scenes have."""
+"""Settings that both studies of scenes have: integrated by the same estimate as what they are compared with."""
 
 ON_PHOTOGRAPHS = (
     SIG, "IG", "Blur IG", "Guided IG", "SVD, rank (equal spacing)", "DCT, frequency (published)", "DCT, energy",
@@ -124,9 +127,7 @@ def scenes_study(out, part, limit=None):
     data = Arrays(inputs, made.labels, masks=made.masks, shown=list(made.images.astype(float)),
                   names=[f"scene {i}" for i in range(len(inputs))])  # fmt: skip
     every = methods(Zero())
-    metrics = fills() | {"pointing": PointingGame(), "mass": MassInside(), "iou": IoU()}
-    if part != "scenes-settings":
-        metrics |= {"ROAD": ROAD(ratios=FEWER)}
+    metrics = fills() | {"pointing": PointingGame(), "mass": MassInside(), "iou": IoU(), "ROAD": ROAD(ratios=FEWER)}
     chosen = {name: every[name] for name in CHOSEN[part]}
     spent = {"steps": "auto", "tolerance": TOLERANCE}
     asked = {"preprocessing": image_model.preprocessing, "batch_size": 32}
@@ -194,10 +195,14 @@ def facts(name, spent):
 
 MAIN = (SIG, "IG", "gradient × input", "Blur IG", "Guided IG")
 BASES = tuple(name for name in methods(None) if name.startswith(("SVD", "DCT", "wavelet", "Laplacian", "control")))
+LATER = "control: coarse band, then the line"
+"""Asked when the others of the bases had been seen."""
+OTHERS = tuple(name for name in methods(None) if name == LATER or name not in (*MAIN, *BASES))
 CHOSEN = {
-    "scenes": (*MAIN, *BASES),
-    "scenes-settings": tuple(name for name in methods(None) if name in SHARED or name not in (*MAIN, *BASES)),
+    "scenes": tuple(name for name in (*MAIN, *BASES) if name != LATER),
+    "scenes-settings": (*SHARED, *OTHERS),
     "photographs": ON_PHOTOGRAPHS,
+    "photographs-settings": tuple(name for name in OTHERS if name not in ("SIG, ω=0.2", "SIG, ω=0.45")),
     "scenes-fresh": ON_FRESH,
     "photographs-fresh": ON_FRESH,
 }
@@ -226,17 +231,27 @@ def pages(out):
     }
     for page, names in TABLES.items():
         blocks = {}
-        for where, one in made.items():
-            if (page == "best-path") != where.endswith("-fresh"):
-                continue  # what was chosen on one page is not judged on the others again
-            there = [name for name in names if name in {setting.name for setting in one.settings}]
-            if len(there) == len(names) or (where == "photographs" and page in ("methods", "bases")):
-                found = {name: one.found(name) for name in there}
-                blocks[where] = summarised(found, SIG).markdown().decode() + finished(one)
-                png(dots(found), f"{page}-{where}")
+        for place in ("scenes", "photographs"):
+            # What was chosen on one page is not judged on the others again.
+            parts = [f"{place}-fresh"] if page == "best-path" else [place, f"{place}-settings"]
+            if parts[0] not in made:
+                continue
+            found, notes = collected([made[part] for part in parts], names)
+            blocks[parts[0]] = summarised(found, SIG).markdown().decode() + notes
+            png(dots(found), f"{page}-{parts[0]}")
+            if page == "overlap":
+                png(curve(found), f"overlap-curve-{place}")
         write(page, blocks)
-    overlaps(made)
     frequencies()
+
+
+def collected(studies, names):
+    """Return what studies of the same examples found by setting, each from the one with most of them; and notes."""
+    have = {one: {setting.name for setting in one.settings} for one in studies}
+    studies = sorted(studies, key=lambda one: -len(have[one] & {*names}))
+    source = {name: next((one for one in studies if name in have[one]), None) for name in names}
+    found = {name: one.found(name) for name, one in source.items() if one is not None}
+    return found, "".join(finished(one) for one in studies if one in source.values())
 
 
 def finished(one):
@@ -290,16 +305,12 @@ def dots(found):
     return figure
 
 
-def overlaps(made):
+def curve(found):
     from pathattr.studies.figures import against_overlap
 
-    one = made["scenes-settings"]
-    names = TABLES["overlap"]
-    settings = [setting for setting in one.settings if setting.name in names]
     # IG is the end of the same line, at ω = 1.
-    alike = [Setting(s.name, s.explainer, {"overlap": s.facts["overlap"], "path": "SIG"}) for s in settings]
-    summary = summarised({name: one.found(name) for name in names}, SIG)
-    png(against_overlap(alike, summary), "overlap-curve")
+    settings = [Setting(name, None, {"overlap": facts(name, {})["overlap"], "path": "SIG"}) for name in found]
+    return against_overlap(settings, summarised(found, SIG))
 
 
 def frequencies():
