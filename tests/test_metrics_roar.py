@@ -233,3 +233,5 @@ def test_the_example_runs_and_goes_on(tmp_path, capsys):
     module.main([*flags, str(out)])
     assert "removed, run" not in capsys.readouterr().out  # nothing was trained again
     assert json.loads(out.with_suffix(".json").read_text()) == first
+    module.main([*flags, str(tmp_path / "places"), "--protocol", "places"])
+    assert json.loads((tmp_path / "places.json").read_text())["result"]["intact"] == []  # there is nothing but places
