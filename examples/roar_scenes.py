@@ -4,9 +4,9 @@
 
 Explains the shipped classifier's predictions on training and test pictures, removes the top pixels, and trains a small
 network on what is left, for every method, ratio and run and for random pixels. `--protocol places` is a control that
-sees nothing but where the removed pixels were: 0 there, 1 elsewhere. Writes roar.json, as each training ends, and
-roar.md; started again, it makes the maps again and goes on with the trainings where it was. One training of the default
-size took 38 to 49 seconds of one core and got 78 to 86% of whole fresh pictures right. Needs `pathattr[torch]`.
+sees nothing but where the removed pixels were: 0 there, 1 elsewhere. Writes roar.json as each training ends, roar.md
+and roar.png; started again, it makes the maps again and goes on with the trainings where it was. One training of the default
+size took 38 to 49 seconds of one core and got 78 to 86% of whole fresh pictures right. Needs `pathattr[torch,plot]`.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from torch import nn
 
 import pathattr as pa
 from pathattr.metrics.roar import ROAR, Pictures
+from pathattr.rendering import png_bytes
 from pathattr.scenes import CLASSES, PREPROCESSING, generate
 from pathattr.specs import load_model
 
@@ -57,6 +58,7 @@ def main(arguments=None):
     result = roar(train, test, known=done, told=told)
     written(record, {"setting": setting, "done": [[*k, a] for k, a in done.items()], "result": result.record()})
     options.out.with_suffix(".md").write_text(result.table() + "\n")
+    options.out.with_suffix(".png").write_bytes(png_bytes(result.plot()))
     print(result.table())
 
 
@@ -71,7 +73,7 @@ def parsed(arguments):
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--protocol", choices=["hooker", "published", "places"], default="hooker")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("roar"), help="of .json and .md")
+    parser.add_argument("--out", type=Path, default=Path("roar"), help="of .json, .md and .png")
     options = parser.parse_args(arguments)
     if unknown := set(options.methods.split(",")) - {*FAMILIES, "random"}:
         parser.error(f"unknown methods {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pathattr.checks import on_host
 from pathattr.errors import InvalidInput
 from pathattr.files import npz_bytes, write_atomically
 from pathattr.layout import Array, Layout
@@ -80,11 +81,7 @@ class Attribution:
 
     def numpy(self) -> NDArray[Any]:
         """Return the attributions on the host, their dtype kept."""
-        array = self.attributions
-        if hasattr(array, "detach"):
-            array = array.detach().cpu()
-            array = array.float() if str(array.dtype) == "torch.bfloat16" else array  # NumPy has no such type
-        return np.asarray(array)
+        return np.asarray(on_host(self.attributions))
 
     def heatmap(self, reduce: Literal["sum", "abs", "norm", "none"] = "sum", percentile: float | None = 99.0) -> Array:
         """Return maps (batch, *spatial) scaled to [-1, 1], each by its own percentile of |values|.

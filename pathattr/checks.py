@@ -29,10 +29,21 @@ def whole(name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
+def on_host(given: Any) -> Any:
+    """Return a PyTorch tensor as NumPy, whatever its device and dtype, without its gradient; all else as it is."""
+    if not hasattr(given, "detach"):
+        return given
+    given = given.detach().cpu()
+    return np.asarray(given.float() if str(given.dtype) == "torch.bfloat16" else given)  # NumPy has no such type
+
+
 def numbers(expected: str, given: Any) -> Array:
     """Return `given` as a float64 array; raise InvalidInput that begins with `expected` where that cannot be done."""
     try:
-        return np.asarray(given).astype(np.float64)
+        array = np.asarray(given)
+        if array.dtype.kind == "c":
+            raise ValueError("complex numbers")
+        return array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"{expected}; got {str(given)[:80]!r}") from error
 

@@ -9,6 +9,7 @@ import pytest
 
 from pathattr import NumpyModel
 from pathattr.base import Explainer
+from pathattr.studies import Setting
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "evidence.py"
 
@@ -51,3 +52,24 @@ def test_every_page_has_figures_that_are_there(evidence):
     for page in evidence.PAGES.glob("*.md"):
         for image in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page.read_text()):
             assert (page.parent / image).is_file(), (page.name, image)
+
+
+class Judged:
+    """A study of two settings at most, as `collected` sees one."""
+
+    def __init__(self, called, *names, done=2):
+        self.called, self.progress = called, (done, 2)
+        self.settings = [Setting(name, None) for name in names]
+
+    def found(self, name):
+        return self.called, name
+
+
+def test_a_table_compares_what_one_study_made_where_it_can(evidence):
+    first, second = Judged("first", "a", "b"), Judged("second", "a", "c", done=1)
+    found, notes = evidence.collected([first, second], ("b", "a"))
+    assert found == {"b": ("first", "b"), "a": ("first", "a")}
+    assert not notes  # `second` is unfinished and of no concern
+    found, notes = evidence.collected([first, second], ("a", "c", "unmeasured"))
+    assert found == {"a": ("second", "a"), "c": ("second", "c")}
+    assert "1 of 2" in notes

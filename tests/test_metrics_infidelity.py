@@ -84,7 +84,7 @@ def _mean(factor, foretold, true):
     return np.mean([(factor * f - t) ** 2 for f, t in zip(foretold, true, strict=True)])
 
 
-@given(SEEDS, st.sampled_from([1e-3, -5.0, 100.0]))
+@given(SEEDS, st.sampled_from([1e-170, 1e-3, -5.0, 100.0]))
 def test_a_factor_does_not_change_the_scaled_one(seed, factor):
     x, _ = drawn(seed)
     s = Subject(TanhNetwork.random(SHAPE).model(), x, output="logit", link="softmax")
@@ -167,3 +167,19 @@ def test_the_default_baseline_is_the_explainers():
 def test_settings_are_checked(make, message):
     with pytest.raises(InvalidInput, match=message):
         make()
+
+
+def test_black_pixels_of_a_float32_model_equal_its_black_baseline():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 2)).eval()
+    preprocessing = pa.Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    raw = np.random.default_rng(0).random((2, 3, 8, 8))
+    raw[:, :, 4:] = 0
+    black = preprocessing.normalise(np.zeros((3, 8, 8)))
+    inputs = np.stack([preprocessing.normalise(x) for x in raw]).astype("f4")
+    assert (inputs[0] != black).all()  # in double precision black is elsewhere: what this is about
+    subject = Subject(model, torch.from_numpy(inputs), 0, preprocessing=preprocessing, output="logit")
+    weights = model[1].weight[0].detach().double().numpy().reshape(3, 8, 8)
+    found = Infidelity(Noise(0.1))(subject, (inputs - black) * weights)
+    assert (found["infidelity"] < 1e-10).all()  # scores of size 1 in single precision, squared

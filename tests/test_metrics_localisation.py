@@ -215,8 +215,9 @@ def test_a_tolerance_is_a_distance(tolerance):
         PointingGame(tolerance)
 
 
-@pytest.mark.parametrize("shares", [(), (0,), (1.1,), ("a",)])
+@pytest.mark.parametrize("shares", [(), (0,), (1.1,), ("a",), 0.5])
 def test_shares_lie_between_0_and_1(shares):
+    assert IoU([0.5, 1]) == IoU((0.5, 1.0))
     with pytest.raises(InvalidInput, match="above 0 and up to 1"):
         IoU(areas=shares)
     with pytest.raises(InvalidInput, match="above 0 and up to 1"):

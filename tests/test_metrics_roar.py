@@ -189,7 +189,7 @@ def test_the_table_and_the_record_hold_it_all():
     ("make", "message"),
     [
         (lambda: ROAR("resnet"), "train is a function"),
-        (lambda: ROAR(constant, (0.3, 0.1)), "each larger than the last"),
+        (lambda: ROAR(constant, (0.3, 0.1)), "rising ratios between 0 and 1"),
         (lambda: ROAR(constant, (1.0,)), "between 0 and 1"),
         (lambda: ROAR(constant, runs=0), "runs must be"),
         (lambda: ROAR(constant, test="train"), "test must be one of"),
@@ -218,6 +218,7 @@ def test_maps_and_predictions_are_checked():
 
 def test_the_example_runs_and_goes_on(tmp_path, capsys):
     pytest.importorskip("torch")
+    pytest.importorskip("matplotlib")
     path = Path(__file__).parents[1] / "examples" / "roar_scenes.py"
     spec = importlib.util.spec_from_file_location("roar_scenes", path)
     module = importlib.util.module_from_spec(spec)
@@ -229,9 +230,44 @@ def test_the_example_runs_and_goes_on(tmp_path, capsys):
     first = json.loads(out.with_suffix(".json").read_text())
     assert set(first["result"]["accuracy"]) == {"linear", "random"}
     assert "| linear |" in out.with_suffix(".md").read_text()
+    assert out.with_suffix(".png").stat().st_size
     capsys.readouterr()
     module.main([*flags, str(out)])
     assert "removed, run" not in capsys.readouterr().out  # nothing was trained again
     assert json.loads(out.with_suffix(".json").read_text()) == first
     module.main([*flags, str(tmp_path / "places"), "--protocol", "places"])
     assert json.loads((tmp_path / "places.json").read_text())["result"]["intact"] == []  # there is nothing but places
+
+
+def test_every_map_is_looked_at_before_the_first_training():
+    train, test = pictures(1, maps=("ours", "theirs")), pictures(2, maps=("ours", "theirs"))
+    test.maps["theirs"][0, 0, 0, 0] = np.nan
+
+    def never(images, labels, seed):
+        raise AssertionError("trained with a map that is no map")
+
+    with pytest.raises(InvalidInput, match="the maps 'theirs' must be finite"):
+        ROAR(never)(train, test)
+
+
+def test_pictures_are_checked():
+    images, labels = pictures().images, np.zeros(4, int)
+    for bad, message in (
+        ((np.where(images > 1, np.nan, images), labels), "the images must be finite"),
+        (([np.zeros((2, 3)), np.zeros((3, 2))], labels[:2]), "images of one shape"),
+        ((images[:0], labels[:0]), "images of floats"),
+        ((images, labels, images), "maps are given by name"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            Pictures(*bad)
+    with pytest.raises(InvalidInput, match="takes rising ratios"):
+        ROAR(constant, 0.5)
+    assert ROAR(constant, np.array([0.25, 0.5])) == ROAR(constant, (0.25, 0.5))
+
+
+def test_a_figure_has_a_line_for_each_ranking():
+    pytest.importorskip("matplotlib")
+    axes = ROAR(constant, (0.3, 0.6), runs=2)(pictures(1), pictures(2)).plot().axes[0]
+    assert [line.get_label() for line in axes.lines] == ["ours", "random", "whole images"]
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0.3, 0.6])
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [0.5, 0.5])  # half of the labels are what is guessed

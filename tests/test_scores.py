@@ -212,3 +212,19 @@ def test_a_band_holds_its_mean_and_only_unknown_points_have_none(values):
     assert (low[known] >= lowest.min(axis=0)[known] - rounding).all()
     assert (high[known] <= highest.max(axis=0)[known] + rounding).all()
     assert (low[known] <= high[known]).all()
+
+
+def test_values_apart_by_rounding_alone_are_equal(recwarn):
+    values = np.full(20, 1 / 3)
+    values[:3] = np.nextafter(1 / 3, 1)
+    for seed in range(5):
+        interval = bootstrap(values, seed=seed)
+        assert interval.low == interval.high == interval.mean
+    assert not recwarn
+
+
+def test_a_mean_and_its_interval_are_of_the_same_values():
+    scores = Scores("m", {"a": np.array([1.0, np.inf, np.nan])}, {"a": None})
+    assert scores.mean() == scores.interval().mean == 1.0
+    with pytest.raises(InvalidInput, match="between two Scores; got list"):
+        scores.compare([1.0])

@@ -327,3 +327,21 @@ def test_every_backend_judges_as_the_closed_form_does(name):
     found, reference = DiffID()(own, adapter.asarray(arranged(maps))), DiffID()(wanted, maps)
     for column in ("insertion_soft", "deletion_soft"):
         assert_close(found[column], reference[column], FLOAT32, column)
+
+
+def test_tensors_with_a_gradient_serve_as_maps_masks_and_boxes():
+    torch = pytest.importorskip("torch")
+    map_ = torch.ones((3, *SHAPE[1:]), dtype=torch.bfloat16, requires_grad=True)
+    np.testing.assert_array_equal(subject().maps(map_), np.ones((3, *SHAPE)))
+    assert subject(masks=torch.ones((3, *SHAPE[1:]), requires_grad=True)).object_masks.all()
+    assert subject(boxes=torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 3, requires_grad=True)).object_masks.sum() == 3
+
+
+def test_another_classs_nan_is_no_miss():
+    def outputs(x):
+        return np.stack([x.sum(axis=(1, 2, 3)), np.where(x[:, 0, 0, 0] == 0, np.nan, 0.0)], axis=1)
+
+    model = NumpyModel(outputs, lambda x, c: np.ones_like(x))
+    subject = Subject(model, np.ones((2, 1, 3, 4)), 0, output="logit")
+    with pytest.raises(ModelError, match="not finite where a metric changed the input"):
+        DiffID("zero")(subject, np.ones((2, 1, 3, 4)))

@@ -52,7 +52,7 @@ class Zero(Fill):
 
 @dataclass(frozen=True)
 class Blurred(Fill):
-    """The example blurred by a Gaussian (kernel of 11 pixels, σ = 5, as in RISE and the SIG paper)."""
+    """The example blurred by a Gaussian (kernel of 11 pixels, σ = 5, as in the SIG paper)."""
 
     kernel: int = 11
     sigma: float = 5.0

@@ -19,7 +19,7 @@ TOLERANCE = 2e-5
 A pixel's error is at most √(A⁻¹)_ii·‖e‖_A. (A⁻¹)_ii is the resistance from the pixel to the known ones, which grows
 with the logarithm of their distance only: 23 from corner to corner of 224 × 224, where a single pixel is known. So no
 pixel is off by 1e-4 of the range, a hundredth of ROAD's noise; in a strip a few pixels high, where resistance grows
-with the distance itself, it can be some 3e-4.
+with the distance itself, it can be 100 times that: 5e-3 was seen in the middle of 2 × 5000 with its ends known.
 """
 
 DAMPING = 0.9  # of Jacobi sweeps: at 1 some cycles on coarse grids would come close to not being positive definite

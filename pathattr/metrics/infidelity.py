@@ -97,12 +97,14 @@ class Infidelity(Metric):
         foretold = np.empty((len(subject), self.samples))
         judged = subject.judge(self._points(subject, maps, foretold))
         change = subject.score[:, None] - judged.score.reshape(foretold.shape)
-        power = (foretold**2).sum(axis=1)
-        with np.errstate(invalid="ignore"):  # 0/0: nothing is foretold whatever the factor
-            factor = np.nan_to_num((foretold * change).sum(axis=1) / power)
+        # Of size 1, so that no square of them overflows or vanishes; where nothing is foretold any factor does.
+        largest = np.abs(foretold).max(axis=1, keepdims=True)
+        shape = np.divide(foretold, largest, out=np.zeros_like(foretold), where=largest > 0)
+        power = (shape**2).sum(axis=1)
+        factor = np.divide((shape * change).sum(axis=1), power, out=np.zeros_like(power), where=power > 0)
         values = {
             "infidelity": ((foretold - change) ** 2).mean(axis=1),
-            "infidelity_scaled": ((factor[:, None] * foretold - change) ** 2).mean(axis=1),
+            "infidelity_scaled": ((factor[:, None] * shape - change) ** 2).mean(axis=1),
         }
         return Scores(repr(self), values, {"infidelity": "lower", "infidelity_scaled": "lower"})
 
@@ -111,7 +113,9 @@ class Infidelity(Metric):
         assert isinstance(self.perturbation, Perturbation)
         baseline = baseline_from(self.baseline, subject.preprocessing)
         for row, (example, map_) in enumerate(zip(subject.examples, maps, strict=True)):
-            difference = example - baseline(example, Context(subject.preprocessing, subject.rng()))
+            start = baseline(example, Context(subject.preprocessing, subject.rng()))
+            # As the model's dtype holds it, like the example: else entries that equal it would seem to move.
+            difference = example - subject.held(start)
             moves = difference != 0
             rng = subject.rng()
             for sample in range(self.samples):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,9 +96,11 @@ class IoU(Metric):
 
     def __post_init__(self) -> None:
         for name in ("areas", "masses"):
-            shares: Sequence[float] = getattr(self, name)
-            if not len(shares) or not all(is_number(share) and 0 < share <= 1 for share in shares):
-                raise InvalidInput(f"IoU takes {name} above 0 and up to 1; got {shares!r}")
+            given: Any = getattr(self, name)
+            shares = tuple(given) if isinstance(given, tuple | list | np.ndarray) else ()
+            if not shares or not all(is_number(share) and 0 < share <= 1 for share in shares):
+                raise InvalidInput(f"IoU takes {name}, several numbers above 0 and up to 1; got {given!r}")
+            object.__setattr__(self, name, tuple(float(share) for share in shares))
 
     def scores(self, subject: Subject, maps: Array) -> Scores:
         area, mass, floors = [], [], []

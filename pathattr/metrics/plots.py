@@ -15,6 +15,8 @@ from pathattr.metrics.scores import Scores
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from pathattr.metrics.roar import Retrained
+
 RESAMPLES = 2000
 """Enough for a band as wide as a line can show."""
 
@@ -36,11 +38,7 @@ def compared(several: Mapping[str, Scores], confidence: float = 0.95) -> Figure:
         raise InvalidInput(
             f"a figure needs scores of one metric, with curves; {metrics} has none, or not the same ones"
         )
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra.of("matplotlib", "plot", "a figure of curves") from error
-    figure = Figure(figsize=(3.4 * len(names), 3.0), layout="constrained")
+    figure = _figure((3.4 * len(names), 3.0))
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for label, scores in several.items():
             curve = scores.curves[name]
@@ -51,6 +49,29 @@ def compared(several: Mapping[str, Scores], confidence: float = 0.95) -> Figure:
     if any(several):
         axes.legend(fontsize="small")
     return figure
+
+
+def retrained(result: Retrained) -> Figure:
+    """Return a figure of ROAR's accuracies: a line for each ranking, with the range of its runs."""
+    figure = _figure((4.8, 3.2))
+    axes = figure.subplots()
+    for name, accuracy in result.accuracy.items():
+        (line,) = axes.plot(result.ratios, accuracy.mean(axis=0), marker="o", markersize=3, label=name)
+        low, high = accuracy.min(axis=0), accuracy.max(axis=0)
+        axes.fill_between(result.ratios, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    if len(result.intact):
+        axes.axhline(result.intact.mean(), color="0.4", linestyle="--", linewidth=1, label="whole images")
+    axes.set(xlabel="share of the pixels removed", ylabel="accuracy when trained anew", ylim=(0, 1))
+    axes.legend(fontsize="small")
+    return figure
+
+
+def _figure(size: tuple[float, float]) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra.of("matplotlib", "plot", "a figure of curves") from error
+    return Figure(figsize=size, layout="constrained")
 
 
 def band(values: Array, confidence: float = 0.95, seed: int = 0) -> tuple[Array, Array, Array]:

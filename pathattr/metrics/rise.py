@@ -35,9 +35,9 @@ class _Stepwise(Metric):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fill", named("fill", self.fill, FILLS, Fill))
-        whole("pixels_per_step", self.pixels_per_step)
+        object.__setattr__(self, "pixels_per_step", whole("pixels_per_step", self.pixels_per_step))
         if self.steps is not None:
-            whole("steps", self.steps)
+            object.__setattr__(self, "steps", whole("steps", self.steps))
         check_rank(self.rank)
 
     @staticmethod
@@ -73,8 +73,11 @@ class _Stepwise(Metric):
 class Deletion(_Stepwise):
     """RISE's deletion: the target's probability as the most important pixels are replaced first, down to all.
 
+    As the paper defines it. Its code differs in what is put in: 0 of *normalised* pictures, which is the data set's
+    mean colour, and a blur by a folded kernel, nearly a box, with zeros beyond the border.
+
     Pixels are ranked by the sum of their attributions over channels (rank="signed"), or by its absolute value
-    ("absolute"); ties by place. `pixels_per_step` of them go at once, into `fill` (RISE: "zero", black); `steps`
+    ("absolute"); ties by place. `pixels_per_step` of them go at once, into `fill` ("zero": black); `steps`
     instead says in how many equal steps all of them go. The score is the area under the curve over the share of
     pixels, by the trapezoidal rule; in [0, 1], lower is better. At 224 × 224 that takes 225 forward passes an example.
 
@@ -93,7 +96,7 @@ class Deletion(_Stepwise):
 class Insertion(_Stepwise):
     """RISE's insertion: the target's probability as the most important pixels come first into `fill`, up to all.
 
-    The fill is the blurred input in RISE ("blur": 11 pixels, σ = 5). In [0, 1], higher is better; the rest is
+    The fill is the blurred input ("blur": 11 pixels, σ = 5). In [0, 1], higher is better; the rest is
     `Deletion`'s.
     """
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.checks import check_finite, is_number, numbers, whole
+from pathattr.attribution import Attribution
+from pathattr.checks import check_finite, numbers, on_host, whole
 from pathattr.errors import InvalidInput
 from pathattr.layout import Array, Layout
 from pathattr.metrics.fills import FILLS, Fill
+from pathattr.metrics.removal import checked_ratios
 from pathattr.metrics.scores import area
 from pathattr.naming import named, one_of
 from pathattr.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RANDOM, INTACT = "random", "intact"
 
@@ -41,11 +46,20 @@ class Pictures:
     maps: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if np.asarray(self.images).dtype.kind != "f" or np.shape(self.labels) != (len(self.images),):
+        try:
+            images, labels = np.asarray(on_host(self.images)), np.asarray(on_host(self.labels))
+        except ValueError as error:
+            raise InvalidInput(f"ROAR takes images of one shape and one label each: {error}") from error
+        if images.dtype.kind != "f" or images.ndim < 2 or not len(images) or labels.shape != (len(images),):
             raise InvalidInput(
-                f"ROAR takes images of floats and one label each; got {np.asarray(self.images).dtype} and labels of "
-                f"shape {np.shape(self.labels)} for {len(self.images)} images"
+                f"ROAR takes images of floats and one label each; got {images.dtype} of shape {images.shape} and "
+                f"labels of shape {labels.shape}"
             )
+        check_finite("the images", images)
+        if not isinstance(self.maps, Mapping):
+            raise InvalidInput(f"maps are given by name, {{name: maps}}; got {type(self.maps).__name__}")
+        object.__setattr__(self, "images", images)
+        object.__setattr__(self, "labels", labels)
         if {RANDOM, INTACT} & set(self.maps):
             raise InvalidInput(f"{RANDOM!r} and {INTACT!r} are ROAR's own: give the maps another name")
 
@@ -80,9 +94,7 @@ class ROAR:
     def __post_init__(self) -> None:
         if not callable(self.train):
             raise InvalidInput(f"train is a function (images, labels, seed) -> predict; got {self.train!r}")
-        ratios = self.ratios
-        if not ratios or not all(is_number(r) and 0 < r < 1 for r in ratios) or list(ratios) != sorted(set(ratios)):
-            raise InvalidInput(f"ROAR takes ratios between 0 and 1, each larger than the last; got {ratios!r}")
+        object.__setattr__(self, "ratios", checked_ratios("ROAR", self.ratios))
         whole("runs", self.runs)
         whole("seed", self.seed, least=0)
         one_of("test", self.test, ("modified", "unmodified"))
@@ -112,6 +124,9 @@ class ROAR:
                 f"test='modified' removes from test images too: expected maps of {', '.join(train.maps)} for both, got "
                 f"{', '.join(test.maps) or 'none'} for the test images"
             )
+        for part in (train, test) if self.test == "modified" else (train,):
+            for name in part.maps:  # before the first training, not after hours of them
+                _rankings(part, name, Layout.of(part.images.shape, self.channel_axis, 1))
         found = dict(known or {})
         for name, ratio, runs in self.plan(train):
             if missing := [run for run in runs if (name, ratio, run) not in found]:
@@ -190,6 +205,12 @@ class Retrained:
         values = self.accuracy[name]
         return values[:, 0] if len(self.ratios) == 1 else area(self.ratios, values)
 
+    def plot(self) -> Figure:
+        """Return a matplotlib figure: mean accuracy against the share removed, least and largest over the runs."""
+        from pathattr.metrics.plots import retrained
+
+        return retrained(self)
+
     def record(self) -> dict[str, Any]:
         """Return everything as plain values for JSON."""
         return {
@@ -228,7 +249,9 @@ class _DataMean(Fill):
 
 def _rankings(pictures: Pictures, name: str, layout: Layout) -> Array:
     """Return Σ_c|a| of every pixel, (count, pixels)."""
-    maps = numbers(f"the maps {name!r} must be numbers, in one shape", pictures.maps[name])
+    given = pictures.maps[name]
+    given = given.numpy() if isinstance(given, Attribution) else on_host(given)
+    maps = numbers(f"the maps {name!r} must be numbers, in one shape", given)
     check_finite(f"the maps {name!r}", maps)
     count, axis = len(pictures.images), layout.channel_axis
     spatial = tuple(side for i, side in enumerate(layout.shape) if i != axis)

@@ -65,7 +65,8 @@ class Scores:
     def mean(self, name: str | None = None) -> float:
         """Return the mean of a column (default: the score) over the examples on which it is defined."""
         column = self[name or self.name]
-        return float(np.nanmean(column)) if np.isfinite(column).any() else float("nan")
+        kept = column[np.isfinite(column)]
+        return float(kept.mean()) if len(kept) else float("nan")
 
     def interval(self, name: str | None = None, *, confidence: float = 0.95, seed: int = 0) -> Interval:
         """Return the mean of a column with its bootstrap interval over the examples."""
@@ -76,6 +77,8 @@ class Scores:
 
         Raises InvalidInput where the two are not about the same metric and as many examples.
         """
+        if not isinstance(other, Scores):
+            raise InvalidInput(f"a comparison is between two Scores; got {type(other).__name__}: judge it first")
         if self.metric != other.metric or len(self.score) != len(other.score):
             raise InvalidInput(
                 f"a comparison is paired, example by example: got {self.metric} of {len(self.score)} examples and "

@@ -35,7 +35,8 @@ class Interval:
 def bootstrap(values: Array, *, confidence: float = 0.95, seed: int = 0) -> Interval:
     """Return the mean of the finite values with its bias-corrected bootstrap interval (BCa; Efron 1987).
 
-    With fewer than two values, or equal ones, nothing can be resampled: both ends are the mean, or NaN for none.
+    With fewer than two values, or equal ones (to rounding), nothing can be resampled: both ends are the mean, or NaN
+    for none.
     """
     if not is_number(confidence) or not 0 < confidence < 1:
         raise InvalidInput(f"confidence is a share between 0 and 1; got {confidence!r}")
@@ -45,7 +46,8 @@ def bootstrap(values: Array, *, confidence: float = 0.95, seed: int = 0) -> Inte
     mean = float(kept.mean())
     if len(kept) == 1:
         return Interval(mean, np.nan, np.nan, 1)
-    if np.ptp(kept) == 0:
+    # A few last digits apart, or so little that squares of differences vanish: equal.
+    if np.ptp(kept) <= max(1e-14 * np.abs(kept).max(), 1e-150):
         return Interval(mean, mean, mean, len(kept))
     from scipy import stats  # here: it takes a second to import, which every command would wait for
 

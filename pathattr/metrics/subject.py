@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from os import PathLike
 from typing import Any, Unpack
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from scipy import special
 from pathattr.attribution import Attribution
 from pathattr.backend import Call
 from pathattr.base import Posed, Question
-from pathattr.checks import check_finite, numbers
+from pathattr.checks import check_finite, numbers, on_host
 from pathattr.engine import Engine
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.layout import Array
@@ -45,7 +46,8 @@ class Subject(Question):
     left, bottom, right in pixels, the last two exclusive, tell where the object is. `preprocessing` tells how pictures
     are normalised: what a metric does in raw image space needs it. The other options are `PathExplainer`'s;
     `batch_size` bounds the points in one call of the model. Metrics that draw at random draw from `seed`, the same
-    for every example, wherever it stands in a batch.
+    for every example, wherever it stands in a batch. The class of a binary classifier with one output is the one that
+    the output speaks for, of every example: it is a hit where its probability is above 1/2.
 
     Raises InvalidInput for what does not fit, ModelError as an explainer does.
     """
@@ -138,7 +140,8 @@ class Subject(Question):
         backend = self._engine.backend
         native = type(backend).recognises_array(attributions)
         array = numbers(
-            "attributions must be numbers, in one shape", backend.to_numpy(attributions) if native else attributions
+            "attributions must be numbers, in one shape",
+            backend.to_numpy(attributions) if native else on_host(attributions),
         )
         check_finite("attributions", array)
         batch, channels = self.examples.shape[:2]
@@ -154,6 +157,11 @@ class Subject(Question):
             f"attributions of shape {array.shape} for inputs of shape {(batch, *self.layout.shape)}: expected the "
             f"inputs' shape, or one map each, {(batch, *self.spatial)}"
         )
+
+    def held(self, example: Array) -> Array:
+        """Return an example (channels, *spatial), float64, with the values that the model's dtype can hold."""
+        backend = self._engine.backend
+        return backend.to_numpy(backend.asarray(example)).astype(np.float64)
 
     def restored(self, examples: Array) -> Any:
         """Return examples (batch, channels, *spatial) as the user's inputs are: container, axes, dtype and device."""
@@ -173,15 +181,13 @@ class Subject(Question):
                 host = np.stack([self.layout.restore(point) for _, point in block])
                 parts = self._engine.outputs(host, rows)
                 score = self._engine.scores_of(parts, self._objective, self._targets[rows])
-                if not np.isfinite(score).all():
-                    row = rows[~np.isfinite(score)][0]
-                    raise ModelError(
-                        f"image {row}: the model's score is not finite where a metric changed the input: look at the "
-                        "model there, or judge another output"
-                    )
-                scores.append(score)
+                _check_judged(rows, score)
                 outputs = np.concatenate([backend.to_numpy(part) for part in parts]).astype(np.float64)
-                probability, hit = self._classes(outputs, self._targets[rows, 0])
+                with np.errstate(invalid="ignore"):  # ∞ − ∞ of another class is NaN, and told as such
+                    probability, hit = self._classes(outputs, self._targets[rows, 0])
+                if self._probability is not None:
+                    _check_judged(rows, probability)
+                scores.append(score)
                 probabilities.append(probability)
                 hits.append(hit)
         return Judged(np.concatenate(scores), np.concatenate(probabilities), np.concatenate(hits))
@@ -208,6 +214,15 @@ class Subject(Question):
         return linked[rows, chosen], classes.argmax(axis=-1) == chosen
 
 
+def _check_judged(rows: NDArray[np.intp], values: Array) -> None:
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise ModelError(
+            f"image {rows[~finite][0]}: the model's score is not finite where a metric changed the input: look at the "
+            "model there, or judge another output"
+        )
+
+
 def _probability(outputs: NDArray[Any], link: Link | None, axis: int) -> Objective | None:
     """Return the objective of probabilities; None for a model without classes."""
     if link == "identity" or (int(np.prod(outputs.shape[1:])) == 1 and link is None):
@@ -222,16 +237,16 @@ def _masks(masks: Any, boxes: Any, spatial: tuple[int, ...], batch: int) -> NDAr
         return _boxed(boxes, spatial, batch)
     if masks is None:
         return None
-    array = np.asarray(masks)
+    array = numbers("masks must be booleans, or 0 and 1, in one shape", on_host(masks))
     if array.shape != (batch, *spatial):
         raise InvalidInput(f"masks have shape {array.shape}; expected one per example, {(batch, *spatial)}")
-    if array.dtype != bool and not np.isin(array, (0, 1)).all():
+    if not np.isin(array, (0, 1)).all():
         raise InvalidInput("masks are booleans, or 0 and 1: threshold soft masks first")
     return array.astype(bool)
 
 
 def _boxed(boxes: Any, spatial: tuple[int, ...], batch: int) -> NDArray[np.bool_]:
-    array = numbers("boxes are (batch, 4): top, left, bottom, right in pixels", boxes)
+    array = numbers("boxes are (batch, 4): top, left, bottom, right in pixels", on_host(boxes))
     if array.shape != (batch, 4) or len(spatial) != 2:
         raise InvalidInput(f"boxes are (batch, 4) for pictures of two axes; got {array.shape} for {spatial}")
     found = np.zeros((batch, *spatial), bool)
@@ -247,13 +262,15 @@ def _boxed(boxes: Any, spatial: tuple[int, ...], batch: int) -> NDArray[np.bool_
 
 def _from_file(path: str | PathLike[str]) -> Any:
     """Return what a file holds: an Attribution, or an array of `np.save`; nothing is unpickled."""
-    if str(path).endswith(".npz"):
-        return Attribution.load(path)
     try:
-        return np.load(path, allow_pickle=False)
+        found = np.load(path, allow_pickle=False)
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, EOFError, BadZipFile) as error:
         raise InvalidInput(
             f"{path} is no file of attributions: expected Attribution.save's or np.save's ({error})"
         ) from error
+    if isinstance(found, np.ndarray):
+        return found
+    found.close()  # an archive of several arrays, as an Attribution is, whatever the file is called
+    return Attribution.load(path)
