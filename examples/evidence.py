@@ -3,12 +3,12 @@ r"""The measurements behind docs/evidence: which path is better, and why, on sce
     python examples/evidence.py scenes --out results            # 500 generated pictures with exact masks: paths
     python examples/evidence.py scenes-settings --out results   # the same: schedules, overlaps, baselines, outputs
     python examples/evidence.py scenes-fresh --out results      # 300 others: does the best path of the first hold?
+    python examples/evidence.py scenes-fresh-settings --out results   # the same: does the best baseline?
     python examples/evidence.py pages --out results             # rewrites the tables and figures of docs/evidence
 
-and with PATHATTR_REAL=FOLDER the same for 48 `photographs`, `photographs-settings` and 48 `photographs-fresh`. That
-folder has a `models.py` with `squeezenet()` and `imagenet()`: a PyTorch model of pictures in
-[0, 1], and at least 96 pictures (N, 3, 224, 224) with their classes; neither is part of the project. Every study can be
-interrupted and goes on when it is started again. Sample sizes and settings are fixed here, before any result.
+and with PATHATTR_REAL=FOLDER the same for photographs, 48 and 48 others: `photographs`, `photographs-settings`, ...
+That folder has a `models.py` with `squeezenet()` and `imagenet()`: a PyTorch model of pictures in [0, 1], and at least
+96 pictures (N, 3, 224, 224) with their classes; neither is part of the project. Every study can be interrupted and goes on when it is started again. Sample sizes and settings are fixed here, before any result.
 """
 
 import argparse
@@ -36,8 +36,8 @@ NODES = 24  # on photographs, where gradients are dear: the estimated error is s
 GUIDED_STEPS = 50
 SEED = 1
 COUNTS = {
-    "scenes": 500, "scenes-settings": 500, "scenes-fresh": 300,
-    "photographs": 48, "photographs-settings": 48, "photographs-fresh": 48,
+    "scenes": 500, "scenes-settings": 500, "scenes-fresh": 300, "scenes-fresh-settings": 300,
+    "photographs": 48, "photographs-settings": 48, "photographs-fresh": 48, "photographs-fresh-settings": 48,
 }  # fmt: skip
 IMAGENET_MEAN = (123 / 255, 117 / 255, 104 / 255)
 PAGES = Path(__file__).parent.parent / "docs" / "evidence"
@@ -116,13 +116,15 @@ ON_PHOTOGRAPHS = (
 
 CANDIDATE = "Laplacian, energy"
 """The best path on scenes and photographs."""
+BASELINE = "IG, blurred baseline"
+"""What did better still, when baselines had been measured: a candidate too, by the same rule."""
 ON_FRESH = (SIG, "IG", CANDIDATE)
 """What examples that nothing was chosen on are asked about."""
 
 
 def scenes_study(out, part, limit=None):
     image_model = load_model("scenes", backend="torch")
-    made = scenes.generate(limit or COUNTS[part], seed=SEED + (part == "scenes-fresh"))
+    made = scenes.generate(limit or COUNTS[part], seed=SEED + ("fresh" in part))
     inputs = np.stack([image_model.preprocessing.normalise(np.moveaxis(x, -1, 0)) for x in made.images]).astype("f4")
     data = Arrays(inputs, made.labels, masks=made.masks, shown=list(made.images.astype(float)),
                   names=[f"scene {i}" for i in range(len(inputs))])  # fmt: skip
@@ -140,7 +142,7 @@ def photographs_study(out, part, limit=None):
     # Pictures come sorted by class: every other one first, so that a part of the study has all kinds of them.
     count = COUNTS[part]
     order = [*range(0, count, 2), *range(1, count, 2)]
-    if part == "photographs-fresh":
+    if "fresh" in part:
         order = [COUNTS["photographs"] + i for i in order]
     order = order[:limit]
     shown = [x.permute(1, 2, 0).double().numpy() for x in images[order]]
@@ -205,6 +207,8 @@ CHOSEN = {
     "photographs-settings": tuple(name for name in OTHERS if name not in ("SIG, ω=0.2", "SIG, ω=0.45")),
     "scenes-fresh": ON_FRESH,
     "photographs-fresh": ON_FRESH,
+    "scenes-fresh-settings": (BASELINE,),
+    "photographs-fresh-settings": (BASELINE,),
 }
 """The settings of each study."""
 TABLES = {
@@ -218,7 +222,7 @@ TABLES = {
         "control: IG from the image's mean",
     ),
     "channels-and-outputs": (SIG, "SIG, joint", "SIG, logit", "SIG, joint, logit", "IG", "IG, logit"),
-    "best-path": ON_FRESH,
+    "best-path": (*ON_FRESH, BASELINE),
 }  # fmt: skip
 
 
@@ -232,13 +236,13 @@ def pages(out):
     for page, names in TABLES.items():
         blocks = {}
         for place in ("scenes", "photographs"):
-            # What was chosen on one page is not judged on the others again.
-            parts = [f"{place}-fresh"] if page == "best-path" else [place, f"{place}-settings"]
-            if parts[0] not in made:
+            # What was chosen on one page is not judged on its examples again.
+            examples = f"{place}-fresh" if page == "best-path" else place
+            if examples not in made:
                 continue
-            found, notes = collected([made[part] for part in parts], names)
-            blocks[parts[0]] = summarised(found, SIG).markdown().decode() + notes
-            png(dots(found), f"{page}-{parts[0]}")
+            found, notes = collected([made[examples], made[f"{examples}-settings"]], names)
+            blocks[examples] = summarised(found, SIG).markdown().decode() + notes
+            png(dots(found), f"{page}-{examples}")
             if page == "overlap":
                 png(curve(found), f"overlap-curve-{place}")
         write(page, blocks)

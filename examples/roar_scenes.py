@@ -5,8 +5,9 @@
 Explains the shipped classifier's predictions on training and test pictures, removes the top pixels, and trains a small
 network on what is left, for every method, ratio and run and for random pixels. `--protocol places` is a control that
 sees nothing but where the removed pixels were: 0 there, 1 elsewhere. Writes roar.json as each training ends, roar.md
-and roar.png; started again, it makes the maps again and goes on with the trainings where it was. One training of the default
-size took 38 to 49 seconds of one core and got 78 to 86% of whole fresh pictures right. Needs `pathattr[torch,plot]`.
+and roar.png; started again, it makes the maps again and goes on with the trainings where it was. One training of the
+default size took 38 to 49 seconds of one core and got 78 to 86% of whole fresh pictures right. Needs
+`pathattr[torch,plot]`.
 """
 
 import argparse
