@@ -8,7 +8,8 @@ r"""The measurements behind docs/evidence: which path is better, and why, on sce
 
 and with PATHATTR_REAL=FOLDER the same for photographs, 48 and 48 others: `photographs`, `photographs-settings`, ...
 That folder has a `models.py` with `squeezenet()` and `imagenet()`: a PyTorch model of pictures in [0, 1], and at least
-96 pictures (N, 3, 224, 224) with their classes; neither is part of the project. Every study can be interrupted and goes on when it is started again. Sample sizes and settings are fixed here, before any result.
+96 pictures (N, 3, 224, 224) with their classes; neither is part of the project. Every study can be interrupted and
+goes on when it is started again. Sample sizes and settings are fixed here, before any result.
 """
 
 import argparse

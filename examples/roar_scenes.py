@@ -48,6 +48,7 @@ def main(arguments=None):
     roar = replace(roar, ratios=ratios, runs=options.runs)
     # More methods, ratios or runs may be asked for the next time; the rest must stay.
     setting = [options.protocol, options.count, options.test, options.steps, options.epochs]
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     record = options.out.with_suffix(".json")
     done = loaded(record, setting)
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pathattr import NumpyModel
 from pathattr.errors import InvalidInput, MissingExtra, ModelError
 from pathattr.gradients import GradientInput
 from pathattr.metrics.localisation import MassInside
@@ -22,6 +23,7 @@ from pathattr.metrics.statistics import bootstrap
 from pathattr.studies import Arrays, Setting, Study, summarised, write_report
 from pathattr.studies.figures import figures
 from pathattr.studies.setting import described_settings
+from pathattr.studies.store import COSTS, Found
 from pathattr.testing.models import TanhNetwork
 
 SHAPE = (1, 6, 6)
@@ -243,6 +245,19 @@ def test_another_model_of_the_same_name_is_noticed(tmp_path):
         study(tmp_path, settings=named).run()
 
 
+def test_another_model_is_noticed_where_both_are_certain(tmp_path):
+    def certain(scale):
+        model = NumpyModel(lambda x: np.tile([scale, -scale], (len(x), 1)), lambda x, c: np.zeros_like(x))
+        return [Setting("only", lambda: GradientInput(model, link="softmax"))]
+
+    data = Arrays(INPUTS, np.zeros(len(INPUTS), int))
+    first, second = (Study(data, certain(s), {"curved": Curved()}, tmp_path) for s in (20.0, 30.0))
+    assert first.plan.scores == second.plan.scores  # probability 1 of both
+    first.plan.settle(tmp_path / "plan.json")
+    with pytest.raises(InvalidInput, match="another model under the same name: its outputs"):
+        second.plan.settle(tmp_path / "plan.json")
+
+
 def test_facts_order_and_points_in_a_call_may_change(tmp_path, reference):
     study(tmp_path).run()
     calls = []
@@ -275,6 +290,18 @@ def test_the_description_of_an_explainer_tells_its_arrays_and_no_addresses():
 # --- Failures ---------------------------------------------------------------------------------------------
 
 
+def test_equal_settings_are_not_decidedly_apart_by_rounding():
+    def found(values):
+        rows = np.arange(len(values))
+        costs = dict.fromkeys(COSTS, np.zeros(len(values)))
+        return Found(rows, rows, costs, {"m": Scores("m", {"m": values}, {"m": "higher"})}, {}, {})
+
+    values = np.random.default_rng(0).random(20)
+    apart = {"a": found(values), "b": found(values + 1e-8), "c": found(values + 1e-3)}
+    lines = summarised(apart).markdown().decode().splitlines()
+    assert [line.startswith("| c") for line in lines if "**" in line] == [True]
+
+
 def test_an_example_that_fails_is_named_and_its_batch_mates_are_kept(tmp_path):
     inputs = INPUTS.copy()
     inputs[4, 0, 0, 0] = FAULTY
@@ -294,6 +321,28 @@ def test_an_example_that_fails_is_named_and_its_batch_mates_are_kept(tmp_path):
     assert all("cannot be explained" in row["failed"] for row in rows)
     write_report(made, plots=False)
     assert "Failed: scale 2 on example 4" in (tmp_path / "summary.md").read_text()
+
+
+def test_what_failed_is_tried_again_and_the_rest_is_not(tmp_path, monkeypatch):
+    calls, scores = [], Curved.scores
+
+    def short_of_memory(self, subject, maps):
+        if (subject.examples[:, 0, 0, 0] == INPUTS[4, 0, 0, 0]).any():
+            raise MemoryError("nothing left")
+        return scores(self, subject, maps)
+
+    made = study(tmp_path / "broken", calls)
+    with monkeypatch.context() as patched:
+        patched.setattr(Curved, "scores", short_of_memory)
+        made.run()
+    reason = "MemoryError: nothing left"
+    assert made.failures() == [(f"scale {k}", "example 4", reason) for k in (1, 2, 3)]
+    calls.clear()
+    again = study(tmp_path / "broken", calls)
+    again.run()
+    assert calls == [3, 3, 3]  # the one batch in which there was a failure, for each setting
+    study(tmp_path / "whole").run()
+    assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
 
 
 def test_a_setting_that_fails_on_all_of_the_first_batch_is_an_error(tmp_path):

@@ -1,5 +1,7 @@
 """Where a study's examples come from: folders, CSV files, scenes, arrays; masks go with their pictures."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -83,6 +85,27 @@ def test_a_folder_names_its_classes_or_their_indices(tmp_path):
     assert batch.inputs.shape == (1, 3, 16, 16)
     assert batch.inputs.dtype == np.float32
     assert batch.masks is None
+
+
+def test_folders_may_be_links_and_a_study_among_them_is_no_data(tmp_path):
+    folder(tmp_path / "elsewhere", dog=2)
+    folder(tmp_path / "data", cat=1)
+    (tmp_path / "data" / "dog").symlink_to(tmp_path / "elsewhere" / "dog")
+    (tmp_path / "data" / "cat" / "round").symlink_to(tmp_path / "data")  # leads back
+    save(tmp_path / "data" / "pathattr-ablation" / "maps.png")
+    (tmp_path / "data" / "pathattr-ablation" / "results").mkdir()
+    (tmp_path / "data" / "pathattr-ablation" / "plan.json").write_text("{}")
+    data = collected(str(tmp_path / "data"), MODEL, 1)
+    assert sorted(data.names) == ["cat/00.png", "dog/00.png", "dog/01.png"]
+
+
+def test_names_that_are_no_utf8_can_be_written(tmp_path):
+    path = save(tmp_path / "cat" / "plain.png")
+    try:
+        path.rename(tmp_path / "cat" / os.fsdecode(b"caf\xe9.png"))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    assert collected(str(tmp_path), MODEL, 1).names == ["cat/caf\\xe9.png"]
 
 
 def test_a_name_goes_before_an_index(tmp_path):
@@ -282,3 +305,9 @@ def test_arrays_are_examples_too():
     assert Arrays(changed).digest(0) == Arrays(inputs).digest(0)
     with pytest.raises(InvalidInput, match="labels has 1 entries for 2 examples"):
         Arrays(inputs, [1])
+
+
+def test_two_classes_of_one_name_need_an_index(tmp_path):
+    cranes = ImageModel(None, 16, Preprocessing(0.5, 0.25), ["crane", "kite", "crane"])
+    with pytest.raises(InvalidInput, match="2 classes are called so; give an index instead"):
+        collected(folder(tmp_path, crane=1), cranes, 1)

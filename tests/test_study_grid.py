@@ -45,7 +45,9 @@ def test_lists_and_ranges(text, numbers):
     assert numbers_of("--overlap", text) == numbers
 
 
-@pytest.mark.parametrize("text", ["", "a", "0.1:1", "0:1:0", "0:1:-1", "0.1,,0.2", "nan", "0:inf:1", "0:1:0.0001"])
+@pytest.mark.parametrize(
+    "text", ["", "a", "0.1:1", "0:1:0", "0:1:-1", "0.1,,0.2", "nan", "0:inf:1", "0:1:0.0001", "0:1:1e-999999999"]
+)
 def test_faulty_lists_are_refused(text):
     with pytest.raises(InvalidInput, match="--overlap"):
         numbers_of("--overlap", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -16,6 +17,9 @@ def run(arguments: list[str]) -> int:
     """Run the command with these arguments and return its exit status; failures are sentences on stderr."""
     from pathattr.errors import MissingExtra, PathattrError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console that lacks an arrow must not cost what comes after it
     try:
         try:
             from pathattr.cli.app import invoke

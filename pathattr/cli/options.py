@@ -106,7 +106,7 @@ def target_from(target: str | None, contrast: str | None, classes: Any) -> Any:
 def _class(given: str | None, classes: Any) -> int | None:
     if given is None:
         return None
-    if given.lstrip("-").isdigit():
+    if given.isascii() and given.removeprefix("-").isdigit():
         return int(given)
     names = [str(name) for name in classes or ()]
     matches = [i for i, name in enumerate(names) if name.lower() == given.lower()]

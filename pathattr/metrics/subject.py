@@ -25,6 +25,8 @@ from pathattr.quadrature import RULES
 from pathattr.schedules import LinearRamp
 from pathattr.targets import Link, Objective, objective_for, resolve_targets
 
+FIRST = 8
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -77,6 +79,8 @@ class Subject(Question):
         """The inputs, (batch, channels, *spatial), float64; one channel where the user has none."""
         with self.running():
             outputs = np.concatenate([adapter.to_numpy(part) for part in self._engine.outputs(host)])
+        self.first_outputs = outputs.reshape(len(host), -1)[:, :FIRST].astype(np.float64)
+        """The first few of the model's outputs at the inputs, before any link: by them a model is known again."""
         link = self.link or adapter.model_link
         axis = adapter.class_axis if self.class_axis is None else self.class_axis
         self._objective = objective_for(outputs, self.output, link, axis)

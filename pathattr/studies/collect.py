@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def class_index(name: str, classes: Sequence[str] | None) -> int:
         folded = [fold(known) for known in names]
         if folded.count(fold(name)) == 1:
             return folded.index(fold(name))
+        if fold is str and name in folded:
+            raise InvalidInput(f"class {name!r}: {folded.count(name)} classes are called so; give an index instead")
     if name.isascii() and name.isdigit():
         index = int(name)
         if names and index >= len(names):
@@ -80,10 +83,9 @@ def _scenes(spec: str, count: int, seed: int, model: ImageModel) -> list[Item]:
 
 def _folder(folder: Path, classes: Sequence[str] | None) -> list[Item]:
     items = []
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_files(folder)):
         inside = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in inside.parts)
-        if hidden or path.suffix.lower() not in SUFFIXES or not path.is_file():
+        if path.suffix.lower() not in SUFFIXES or not path.is_file():
             continue
         label = None
         if len(inside.parts) > 1:
@@ -91,7 +93,7 @@ def _folder(folder: Path, classes: Sequence[str] | None) -> list[Item]:
                 label = class_index(inside.parts[0], classes)
             except InvalidInput as error:
                 raise InvalidInput(f"folder {folder / inside.parts[0]}: {error}") from error
-        items.append(Item(inside.as_posix(), File(path), label))
+        items.append(Item(_printable(inside.as_posix()), File(path), label))
     if not items:
         raise InvalidInput(
             f"there is no picture in {folder}: expected one folder a class with pictures ({', '.join(SUFFIXES)})"
@@ -103,6 +105,24 @@ def _folder(folder: Path, classes: Sequence[str] | None) -> list[Item]:
             "folder of their class, or give a CSV file"
         )
     return items
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, links followed, each folder once; not what is hidden, nor a study's own."""
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen or {"plan.json", "results"} <= {*files, *folders}:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(place, name) for name in files if not name.startswith("."))
+
+
+def _printable(name: str) -> str:
+    """Return a file's name as text: bytes that are no UTF-8 as \\x.."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _table(path: Path, classes: Sequence[str] | None) -> list[Item]:

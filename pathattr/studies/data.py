@@ -80,7 +80,7 @@ class Arrays(Data):
     def batch(self, rows: Sequence[int]) -> Batch:
         chosen = list(rows)
         return Batch(
-            self.inputs[chosen],
+            self.inputs[np.asarray(chosen)],  # JAX takes no lists
             None if self.masks is None else self.masks[chosen],
             None if self.shown is None else [self.shown[row] for row in chosen],
         )

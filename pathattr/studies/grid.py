@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException, InvalidOperation
 from functools import partial
 from itertools import product
 from typing import Any, Literal
@@ -47,17 +47,20 @@ def numbers_of(option: str, text: str) -> list[float]:
             parts = [Decimal(part) for part in entry.split(":")]
             if len(parts) not in (1, 3) or not all(part.is_finite() for part in parts):
                 raise InvalidOperation
-        except InvalidOperation:
+        except DecimalException:
             raise InvalidInput(f"{option} takes numbers and ranges start:stop:step; got {entry!r}") from None
         if len(parts) == 1:
             numbers.append(float(parts[0]))
             continue
         start, stop, step = parts
-        if step == 0 or (stop - start) / step < 0:
+        if step == 0 or (stop - start) * step < 0:
             raise InvalidInput(f"{option}: the range {entry!r} never arrives: its step must lead from start to stop")
-        count = int((stop - start) / step) + 1
+        try:
+            count = int((stop - start) / step) + 1
+        except DecimalException:  # more than decimals can count
+            count = MOST_VALUES + 1
         if count > MOST_VALUES:
-            raise InvalidInput(f"{option}: the range {entry!r} has {count} values; at most {MOST_VALUES} are taken")
+            raise InvalidInput(f"{option}: the range {entry!r} has more than the {MOST_VALUES} values that are taken")
         numbers += [float(start + k * step) for k in range(count)]
     return list(dict.fromkeys(numbers))
 

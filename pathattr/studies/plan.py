@@ -21,12 +21,14 @@ FORMAT = 1
 class Plan:
     """`determines` is everything that the results depend on, as plain values; `record` what is good to know besides.
 
-    `scores` are the model's at the first examples. They are compared to within a hundredth, not digit by digit: another
-    machine, or another number of threads, rounds otherwise.
+    `scores` are the model's at the first examples, `outputs` a few of what it returns there, as certain probabilities
+    are 1 whatever the model. They are compared to within a hundredth, not digit by digit: another machine, or another
+    number of threads, rounds otherwise.
     """
 
     determines: Mapping[str, Any]
     scores: list[float]
+    outputs: list[float]
     record: Mapping[str, Any]
 
     @property
@@ -48,6 +50,7 @@ class Plan:
                     "fingerprint": self.fingerprint,
                     "determines": self.determines,
                     "scores": self.scores,
+                    "outputs": self.outputs,
                     "record": self.record,
                 },
             )
@@ -55,6 +58,7 @@ class Plan:
         try:
             there = json.loads(path.read_text(encoding="utf-8"))
             format_, before, scores = there["format"], there["determines"], there["scores"]
+            outputs = there.get("outputs", self.outputs)  # plans did not have them from the first
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidInput(f"{path} is not a study's plan: {error!r}; give another --out") from error
         if format_ != FORMAT:
@@ -66,11 +70,12 @@ class Plan:
                 f"{path.parent} holds another study: {found}. Give another --out, or go on with that study by asking "
                 "for the same"
             )
-        if not np.allclose(scores, self.scores, rtol=1e-2, atol=1e-4):
-            raise InvalidInput(
-                f"{path.parent} holds a study of another model under the same name: its scores at the first examples "
-                f"were {_numbers(scores)}, now they are {_numbers(self.scores)}. Give another --out"
-            )
+        for what, was, now_ in (("scores", scores, self.scores), ("outputs", outputs, self.outputs)):
+            if len(was) != len(now_) or not np.allclose(was, now_, rtol=1e-2, atol=1e-4):
+                raise InvalidInput(
+                    f"{path.parent} holds a study of another model under the same name: its {what} at the first "
+                    f"examples were {_numbers(was)}, now they are {_numbers(now_)}. Give another --out"
+                )
 
 
 def _differences(before: Any, now: Any, where: str = "") -> Iterator[str]:

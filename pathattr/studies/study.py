@@ -116,7 +116,7 @@ class Study:
             "versions": {name: version(name) for name in ("numpy", "scipy")},
             **self.record,
         }
-        return Plan(determines, subject.score.tolist(), record)
+        return Plan(determines, subject.score.tolist(), subject.first_outputs.ravel().tolist(), record)
 
     @cached_property
     def _store(self) -> Store:
@@ -134,7 +134,8 @@ class Study:
         total = len(self.batches) * len(self.settings)
         done = 0
         for number, rows in enumerate(self.batches):
-            missing = [setting for setting in self.settings if not self._found(number, setting)]
+            # What failed is tried again: memory that was short may be there by now.
+            missing = [s for s in self.settings if (found := self._found(number, s)) is None or found.failed]
             done += len(self.settings) - len(missing)
             if not missing:
                 continue

@@ -127,7 +127,9 @@ class Summary:
             for key in self.main:
                 interval = row.differences[key]
                 text = _interval(interval, digits[key], signed=True)
-                cells.append(bold.format(text) if interval.decided else text)
+                # Equal settings differ by what single precision rounds off; that is decided, and nothing.
+                told = interval.decided and abs(interval.mean) > 1e-6 * max(1.0, abs(row.scores[key].mean))
+                cells.append(bold.format(text) if told else text)
             lines.append([escape(row.setting), *cells])
         return lines
 

@@ -31,7 +31,7 @@ class Work:
         explainer = self.study.explainers[name]
         try:
             return self._judged(explainer, range(len(self.rows)), progress)
-        except PathattrError as error:
+        except Exception as error:  # the model's own, of whatever kind: it must not cost the others their results
             if len(self.rows) == 1:
                 return _failure(self.rows[0], error)
         # The value of an example does not depend on its batch-mates: each by itself, and the faulty one is known.
@@ -39,7 +39,7 @@ class Work:
         for place, row in enumerate(self.rows):
             try:
                 parts.append(self._judged(explainer, [place], lambda share: None))
-            except PathattrError as error:
+            except Exception as error:
                 parts.append(_failure(row, error))
             progress((place + 1) / len(self.rows))
         return _merged(parts)
@@ -101,10 +101,11 @@ class Work:
         return self._subjects[key]
 
 
-def _failure(row: int, error: PathattrError) -> Found:
+def _failure(row: int, error: Exception) -> Found:
+    reason = str(error) if isinstance(error, PathattrError) else f"{type(error).__name__}: {error}"
     nothing = np.zeros(0, np.intp)
     costs = {name: np.zeros(0) for name in COSTS}
-    return Found(nothing, nothing, costs, {}, {row: str(error)}, {})
+    return Found(nothing, nothing, costs, {}, {row: reason}, {})
 
 
 def _merged(parts: Sequence[Found]) -> Found:
