@@ -63,12 +63,13 @@ class ImageModel:
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
 
-def read_picture(path: str | os.PathLike[str]) -> NDArray[np.float64]:
+def read_picture(path: str | os.PathLike[str], *, ground: float = 1.0) -> NDArray[np.float64]:
     """Return the picture in a file as (H, W, 3) RGB in [0, 1], turned upright as its EXIF says.
 
-    Of an animation it is the first frame. Transparency is laid on white, as a page shows it: the colours
-    stored under transparent pixels are arbitrary, often black. 16- and 32-bit greyscale is divided by its
-    own full white. Colour profiles are not applied. Raises InvalidInput where there is no picture.
+    Of an animation it is the first frame. Transparency is laid on white, as a page shows it, or on another
+    grey `ground`: the colours stored under transparent pixels are arbitrary, often black. 16- and 32-bit
+    greyscale is divided by its own full white. Colour profiles are not applied. Raises InvalidInput where
+    there is no picture.
     """
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
@@ -87,7 +88,7 @@ def read_picture(path: str | os.PathLike[str]) -> NDArray[np.float64]:
             with Image.open(io.BytesIO(data)) as image:
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
-                picture = _rgb(image)
+                picture = _rgb(image, ground)
     except InvalidInput as error:
         raise InvalidInput(f"cannot use the picture {path}: {error}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -135,13 +136,13 @@ def _is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _rgb(image: Image.Image) -> NDArray[np.float64]:
+def _rgb(image: Image.Image, ground: float) -> NDArray[np.float64]:
     if image.mode == "F" or image.mode.startswith("I"):
         # Pillow's own conversion of these clips at 255.
         return np.repeat(_deep_grey(image)[:, :, None], 3, axis=2)
     if image.has_transparency_data:
         rgba = np.asarray(image.convert("RGBA"), dtype=np.float64) / 255
-        return rgba[..., :3] * rgba[..., 3:] + (1 - rgba[..., 3:])
+        return rgba[..., :3] * rgba[..., 3:] + ground * (1 - rgba[..., 3:])
     return np.asarray(image.convert("RGB"), dtype=np.float64) / 255
 
 

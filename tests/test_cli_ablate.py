@@ -2,14 +2,17 @@
 
 import csv
 import errno
+import io
 import json
 import os
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from pathattr import cli, scenes
+from pathattr.cli import ablating
 
 SMALL = ["--family", "linear,svd", "--metric", "sparseness,pointing", "--steps", "3", "--limit", "4"]
 
@@ -264,3 +267,20 @@ def test_another_framework_tells_the_same(whole, tmp_path):
         assert float(ours["score"]) == pytest.approx(float(theirs["score"]), abs=1e-5)
         if ours["column"] == "sparseness":  # at three nodes a ReLU may switch on the other side of one
             assert float(ours["value"]) == pytest.approx(float(theirs["value"]), abs=0.01)
+
+
+def test_the_printed_table_is_whole_on_a_narrow_terminal():
+    names = ["setting", *(f"a metric of a long name {k}" for k in range(5))]
+    rows = [[f"setting {r}", *(f"0.{r}{k}1 [0.{r}{k}0, 0.{r}{k}2]" for k in range(5))] for r in range(3)]
+
+    class Given:
+        def cells(self):
+            return [names, *rows]
+
+    console = Console(width=80, file=io.StringIO())
+    console.print(*ablating._tables(Given(), 80))
+    printed = console.file.getvalue()
+    for cell in (*names, *(cell for row in rows for cell in row)):
+        assert cell in printed
+    assert "…" not in printed
+    assert max(map(len, printed.splitlines())) <= 80

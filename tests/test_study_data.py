@@ -13,7 +13,7 @@ from pathattr.errors import InvalidInput
 from pathattr.images import ImageModel, prepare
 from pathattr.preprocessing import Preprocessing
 from pathattr.studies import Arrays, collected
-from pathattr.studies.data import evenly, prepared_mask, spread
+from pathattr.studies.data import evenly, prepared_mask, read_mask, spread
 
 MODEL = ImageModel(None, 16, Preprocessing(0.5, 0.25), ["cat", "dog", "3"])
 
@@ -251,6 +251,17 @@ def test_a_mask_lies_where_its_object_is_in_the_prepared_picture(height, width, 
         assert not fitted[shown < 0.5 - 1e-6].any()
     else:  # smaller than a pixel, it keeps those that it covers most
         assert fitted.any() == (shown.max() > 0)
+
+
+def test_masks_may_be_transparent_or_lossy(tmp_path):
+    mask = np.zeros((20, 30), bool)
+    mask[4:12, 8:24] = True
+    layers = np.full((20, 30, 4), 255, np.uint8)
+    layers[..., 3] = 255 * mask  # white all over, and seen where the object is
+    Image.fromarray(layers).save(tmp_path / "layers.png")
+    Image.fromarray(255 * mask.astype(np.uint8)).save(tmp_path / "lossy.jpg", quality=60)
+    assert np.array_equal(read_mask(tmp_path / "layers.png"), mask)
+    assert np.array_equal(read_mask(tmp_path / "lossy.jpg"), mask)
 
 
 def test_a_mask_of_the_models_size_stays_as_it_is():

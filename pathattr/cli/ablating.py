@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -141,7 +142,8 @@ def ablate(
     _run(study)
     notes = [f"Skipped: {name} ({reason})" for name, reason in found.refused]
     summary, files = write_report(study, reference=reference, parquet=parquet, notes=notes)
-    (Console() if sys.stdout.isatty() else Console(width=200)).print(_table(summary))
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(*_tables(summary, console.width))
     typer.echo(f"wrote {', '.join(path.name for path in files)} to {folder}")
     failures = study.failures()
     if failures:
@@ -176,12 +178,19 @@ def _report(bar: Progress, task: TaskID, done: float, total: int, doing: str) ->
     bar.update(task, completed=done, total=total, description=escape(doing))
 
 
-def _table(summary: Summary) -> Table:
-    header, *rows = summary.cells()
-    table = Table(*header)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    return table
+def _tables(summary: Summary, width: int) -> Iterator[Table]:
+    """Yield the table of scores in parts as wide as the terminal, each with the settings' names."""
+    names, *columns = zip(*summary.cells(), strict=True)
+    own = [max(map(len, column)) + 3 for column in (names, *columns)]  # with a rule and a blank on both sides
+    while columns:
+        fits = [k for k in range(1, len(columns) + 1) if own[0] + sum(own[1 : k + 1]) + 1 <= width]
+        count = max(fits, default=1)
+        header, *rows = zip(names, *columns[:count], strict=True)
+        table = Table(*header)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        yield table
+        del columns[:count], own[1 : count + 1]
 
 
 def _list(option: str, given: Any) -> list[str]:

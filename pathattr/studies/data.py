@@ -237,11 +237,13 @@ def prepared_mask(mask: NDArray[np.bool_], model: ImageModel) -> NDArray[np.bool
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """Return the mask in a picture file (H, W): True where a pixel is not black.
+    """Return the mask in a picture file (H, W): True where a pixel is neither black nor transparent.
 
-    Raises InvalidInput for a mask that is black all over.
+    Of a JPEG file it is True where a pixel is brighter than half: around edges its black is not quite black. Raises
+    InvalidInput for a mask that is black all over.
     """
-    mask = read_picture(path).max(axis=2) > 0
+    least = 0.5 if path.suffix.lower() in (".jpg", ".jpeg") else 0.0
+    mask = read_picture(path, ground=0.0).max(axis=2) > least
     if not mask.any():
         raise InvalidInput(f"the mask {path} is black all over: pixels of the object are those that are not black")
     return mask
