@@ -40,7 +40,7 @@ def on_host(given: Any) -> Any:
 def numbers(expected: str, given: Any) -> Array:
     """Return `given` as a float64 array; raise InvalidInput that begins with `expected` where that cannot be done."""
     try:
-        array = np.asarray(given)
+        array = np.asarray(on_host(given))
         if array.dtype.kind == "c":
             raise ValueError("complex numbers")
         return array.astype(np.float64)

@@ -1,5 +1,6 @@
 """Where a study's examples come from: folders, CSV files, scenes, arrays; masks go with their pictures."""
 
+import errno
 import os
 
 import numpy as np
@@ -103,7 +104,9 @@ def test_names_that_are_no_utf8_can_be_written(tmp_path):
     path = save(tmp_path / "cat" / "plain.png")
     try:
         path.rename(tmp_path / "cat" / os.fsdecode(b"caf\xe9.png"))
-    except OSError:
+    except OSError as error:
+        if error.errno != errno.EILSEQ:
+            raise
         pytest.skip("this file system takes UTF-8 names only")
     assert collected(str(tmp_path), MODEL, 1).names == ["cat/caf\\xe9.png"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -181,7 +182,7 @@ def _report(bar: Progress, task: TaskID, done: float, total: int, doing: str) ->
 def _tables(summary: Summary, width: int) -> Iterator[Table]:
     """Yield the table of scores in parts as wide as the terminal, each with the settings' names."""
     names, *columns = zip(*summary.cells(), strict=True)
-    own = [max(map(len, column)) + 3 for column in (names, *columns)]  # with a rule and a blank on both sides
+    own = [max(map(cell_len, column)) + 3 for column in (names, *columns)]  # with a rule and a blank on both sides
     while columns:
         fits = [k for k in range(1, len(columns) + 1) if own[0] + sum(own[1 : k + 1]) + 1 <= width]
         count = max(fits, default=1)

@@ -250,7 +250,7 @@ class _DataMean(Fill):
 def _rankings(pictures: Pictures, name: str, layout: Layout) -> Array:
     """Return Σ_c|a| of every pixel, (count, pixels)."""
     given = pictures.maps[name]
-    given = given.numpy() if isinstance(given, Attribution) else on_host(given)
+    given = given.numpy() if isinstance(given, Attribution) else given
     maps = numbers(f"the maps {name!r} must be numbers, in one shape", given)
     check_finite(f"the maps {name!r}", maps)
     count, axis = len(pictures.images), layout.channel_axis

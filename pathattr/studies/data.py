@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr import scenes
+from pathattr.checks import on_host
 from pathattr.errors import InvalidInput
 from pathattr.images import ImageModel, prepare, read_picture
 from pathattr.layout import Array
@@ -86,8 +87,7 @@ class Arrays(Data):
         )
 
     def digest(self, row: int) -> str:
-        part = self.inputs[row]
-        part = np.ascontiguousarray(part.detach().cpu() if hasattr(part, "detach") else part)
+        part = np.ascontiguousarray(on_host(self.inputs[row]))
         mask = b"" if self.masks is None else self.masks[row].tobytes()
         return _hash(part.tobytes(), mask)
 

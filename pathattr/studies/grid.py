@@ -60,7 +60,7 @@ def numbers_of(option: str, text: str) -> list[float]:
         except DecimalException:  # more than decimals can count
             count = MOST_VALUES + 1
         if count > MOST_VALUES:
-            raise InvalidInput(f"{option}: the range {entry!r} has more than the {MOST_VALUES} values that are taken")
+            raise InvalidInput(f"{option}: the range {entry!r} has more than {MOST_VALUES} values: take larger steps")
         numbers += [float(start + k * step) for k in range(count)]
     return list(dict.fromkeys(numbers))
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from pathattr.base import Asked, Explainer, described
 from pathattr.baselines import Baseline, Samples
+from pathattr.checks import on_host
 
 Fact = str | float | int | None
 
@@ -44,7 +45,7 @@ def _text(value: Any) -> str:
         return repr(value)
     if isinstance(value, Samples) or hasattr(value, "shape"):
         array = value.array if isinstance(value, Samples) else value
-        array = np.ascontiguousarray(array.detach().cpu() if hasattr(array, "detach") else array)
+        array = np.ascontiguousarray(on_host(array))
         return f"{described(value)}, {hashlib.sha256(array.tobytes()).hexdigest()[:16]}"
     if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
