@@ -74,8 +74,11 @@ class Backend(ABC):
     """
 
     name: ClassVar[str]
-    channel_axis: int
-    """Where this framework's users (or this model) keep the channels of pictures and volumes, batch axis counted."""
+    channel_axis: int | None
+    """Where this model, or else this framework's users, keep the channels of pictures and volumes, batch axis counted.
+
+    None where that cannot be known of a batch of these axes: it must then be said.
+    """
     class_axis: int = -1
     """Where its models keep the classes in their outputs."""
     model_link: Link | None = None
@@ -140,6 +143,11 @@ class Backend(ABC):
     def running(self) -> Iterator[None]:
         """Hold the model ready for the run, and put everything back as it was found."""
         yield
+
+    @property
+    def conditions(self) -> Mapping[str, Any]:
+        """What else the numbers depend on, as plain values for the record: precision, modes of the framework."""
+        return {}
 
     @property
     @abstractmethod

@@ -279,6 +279,7 @@ class Explainer(Question, ABC):
                 "class_axis": self.class_axis,
                 "batch_size": self.batch_size,
                 "seed": self.seed,
+                **engine.backend.conditions,
             },
             channel_axis=layout.channel_axis,
         )

@@ -28,11 +28,12 @@ class Layout:
     channel_axis: int | None
 
     @classmethod
-    def of(cls, shape: tuple[int, ...], channel_axis: int | None | Literal["auto"], convention: int) -> Layout:
+    def of(cls, shape: tuple[int, ...], channel_axis: int | None | Literal["auto"], convention: int | None) -> Layout:
         """Return the layout of a batch of that shape, batch axis first.
 
         `channel_axis` counts the batch axis too, as in (batch, channels, height, width); None says that
-        there are no channels; "auto" takes the framework's `convention` for 4-D and 5-D batches.
+        there are no channels; "auto" takes the `convention` of the framework or model for 4-D and 5-D batches, and
+        is refused where there is none.
         """
         ndim = len(shape)
         if channel_axis == "auto":
@@ -41,6 +42,12 @@ class Layout:
                     f"inputs of shape {shape}: channel_axis='auto' knows pictures (4-D) and volumes (5-D) only. "
                     "Pass channel_axis=1 for (batch, channels, length), or channel_axis=None where there are "
                     "no channels, as in (batch, tokens, embedding) or (batch, features)"
+                )
+            if convention is None:
+                raise InvalidInput(
+                    f"inputs of shape {shape}: where the channels are cannot be known of this model. Say "
+                    f"channel_axis=1 if they are the axis of length {shape[1]}, channel_axis=-1 if that of length "
+                    f"{shape[-1]}, another number for another axis, or channel_axis=None if there are none"
                 )
             channel_axis = convention
         if channel_axis is None:
