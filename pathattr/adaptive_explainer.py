@@ -36,9 +36,6 @@ class AdaptiveExplainer(Explainer):
             raise InvalidInput(f"path must be an AdaptivePath such as GuidedIG(); got {path!r}")
         self.path = path
 
-    def __repr__(self) -> str:
-        return f"AdaptiveExplainer({self.path!r})"
-
     def _attribute(
         self, backend: Backend, inputs: Any, host: Array, layout: Layout, target: Any, progress: Progress
     ) -> Attribution:

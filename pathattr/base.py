@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from typing import Any, ClassVar, Literal, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Literal, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,14 @@ from pathattr.attribution import Attribution, Components
 from pathattr.backend import Backend, Call
 from pathattr.baselines import Baseline, Context, Samples, baseline_from
 from pathattr.capacity import ON_HOST, fitting
-from pathattr.checks import check_finite, numbers, whole
+from pathattr.checks import check_finite, flag, is_auto, is_whole, named_options, numbers, whole
 from pathattr.engine import Engine, Progress
 from pathattr.errors import InvalidInput, MissingExtra
 from pathattr.given import check_scores, checked, fitted_starts
 from pathattr.layout import Array, Layout
 from pathattr.preprocessing import Preprocessing
 from pathattr.registry import wrapped
+from pathattr.replay import Replayed, parameters
 from pathattr.targets import (
     Link,
     Objective,
@@ -88,11 +89,13 @@ class Question:
         if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
             raise InvalidInput(f"preprocessing must be a Preprocessing(mean, std); got {preprocessing!r}")
         self.model, self.preprocessing = model, preprocessing
-        self.output, self.link, self.class_axis = output, link, class_axis
+        self.output, self.link = output, link
+        # A record is saved as plain numbers; what is none is refused where the outputs are known.
+        self.class_axis = class_axis if class_axis is None or not is_whole(class_axis) else int(class_axis)
         self.channel_axis = channel_axis
-        self.batch_size: int | Literal["auto"] = "auto" if batch_size == "auto" else whole("batch_size", batch_size)
+        self.batch_size: int | Literal["auto"] = "auto" if is_auto(batch_size) else whole("batch_size", batch_size)
         self.seed = whole("seed", seed, least=0)
-        self.backend, self.backend_options = backend, dict(backend_options or {})
+        self.backend, self.backend_options = backend, named_options(backend_options)
 
     @property
     def most(self) -> int:
@@ -126,7 +129,7 @@ class Question:
         return objective, targets, engine.scores_of(passes, objective, targets)
 
 
-class Explainer(Question, ABC):
+class Explainer(Question, Replayed, ABC):
     """Attributes a model's score to its inputs; one method of doing so is a subclass with `_attribute`."""
 
     own_settings: ClassVar[tuple[str, ...]] = ()
@@ -138,7 +141,7 @@ class Explainer(Question, ABC):
         super().__init__(model, **options)
         self.baseline = baseline_from(baseline, self.preprocessing)
         self.blocks: dict[tuple[int, ...], int] = {}  # what batch_size="auto" found, by the shape of an example
-        self.progress = progress
+        self.progress = progress if callable(progress) else flag("progress", progress, ", or a callable (done, total)")
 
     def __call__(
         self,
@@ -169,10 +172,18 @@ class Explainer(Question, ABC):
     ) -> Attribution:
         """Return the attributions of a batch: `inputs` as the caller has them, `host` the same on the host."""
 
-    def but(self, **changes: Any) -> Self:
-        """Return this explainer with some settings changed, named as the constructor's; `model` among them."""
-        kept = {name: getattr(self, name) for name in (*Asked.__annotations__, *self.own_settings)}
-        return type(self)(changes.pop("model", self.model), **(kept | changes))
+    def __repr__(self) -> str:
+        """Return the call that makes this explainer: what was decided, but for what is as ever."""
+        usual = parameters(type(self))
+        found = {name: repr(getattr(self, name)) for name in (*self.own_settings, *Posed.__annotations__)}
+        told = [f"{name}={value}" for name, value in found.items() if value not in (repr(usual.get(name)), "{}")]
+        return f"{type(self).__name__}({', '.join(['model', *told, f'baseline={described(self.baseline)}'])})"
+
+    @property
+    def method(self) -> str:
+        """What a record calls the method: its name and its own options."""
+        own = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.own_settings)
+        return f"{type(self).__name__}({own})"
 
     def starts(self, backend: Backend, host: Array, layout: Layout) -> Array:
         """Return the baselines (batch, references, *example), as the model's dtype can hold them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,25 @@ def is_number(value: Any) -> bool:
 def is_whole(value: Any) -> bool:
     """Tell whether `value` is a whole number by type; True and False are none."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def is_auto(value: Any) -> bool:
+    """Tell whether `value` is the word "auto"."""
+    return isinstance(value, str) and value == "auto"
+
+
+def flag(name: str, value: Any, otherwise: str = "") -> bool:
+    """Return `value`, which must be True or False; `otherwise` names what else the option takes."""
+    if not isinstance(value, bool | np.bool_):
+        raise InvalidInput(f"{name} must be True or False{otherwise}; got {value!r}")
+    return bool(value)
+
+
+def named_options(given: Any) -> dict[str, Any]:
+    """Return a backend's options as a dict of their own; None is none."""
+    if given is not None and not (isinstance(given, Mapping) and all(isinstance(name, str) for name in given)):
+        raise InvalidInput(f"backend_options must be a mapping of names to values, {{'name': value}}; got {given!r}")
+    return dict(given or {})
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:

@@ -43,10 +43,11 @@ class Costs:
     refined: dict[str, float] | None
 
 
-def measure(explainer: PathExplainer, inputs: Any, target: Any = None) -> Costs:
+def measure(explainer: PathExplainer, inputs: Any, target: Any = None, *, tolerance: float | None = None) -> Costs:
     """Return the costs of an explainer with a number of steps at a batch of inputs; the first of them is used.
 
-    Raises what the explainer raises.
+    `tolerance` is that of `steps="auto"`, which is measured beside it; None is the usual one. Raises what
+    the explainer raises.
     """
     first = inputs[:1]
     automatic = explainer.but(batch_size="auto", steps=1, nodes=None, rule=None)
@@ -65,7 +66,7 @@ def measure(explainer: PathExplainer, inputs: Any, target: Any = None) -> Costs:
         spent.append(_timed(lambda: whole(first, target)))
     refined = None
     if not explainer.schedule.jumping:
-        auto = explainer.but(batch_size=block, steps="auto", nodes=None, rule=None)
+        auto = explainer.but(batch_size=block, steps="auto", tolerance=tolerance, nodes=None, rule=None)
         began = time.perf_counter()
         found = auto(first, target)
         refined = {

@@ -14,22 +14,21 @@ from numpy.typing import NDArray
 from pathattr.adaptive import refine
 from pathattr.attribution import Attribution, Components
 from pathattr.backend import Backend, Call
-from pathattr.base import Explainer, described
+from pathattr.base import Explainer
 from pathattr.baselines import Baseline, Samples
-from pathattr.checks import check_finite, is_number, numbers, whole
+from pathattr.checks import check_finite, flag, numbers
 from pathattr.engine import Engine, Progress, fitted
 from pathattr.errors import InvalidInput
-from pathattr.families import FAMILIES, PathFamily
+from pathattr.families import PathFamily
 from pathattr.layout import Array, Layout
-from pathattr.naming import named, one_of
-from pathattr.nodes import NODES, Course, Nodes, Refined, Uniform
-from pathattr.orderings import ORDERINGS, Energy, Ordering
+from pathattr.nodes import Course, Nodes, Refined, Uniform
+from pathattr.orderings import Ordering
 from pathattr.outcome import Example
+from pathattr.path_settings import settled
 from pathattr.preprocessing import Preprocessing
-from pathattr.presets import PRESETS
 from pathattr.quadrature import NOWHERE, RULES
 from pathattr.refinement import Aim
-from pathattr.schedules import SCHEDULES, Schedule
+from pathattr.schedules import Schedule
 from pathattr.targets import Link, Objective, Output
 from pathattr.walk import Path, Walk
 
@@ -41,7 +40,7 @@ class PathExplainer(Explainer):
     Spectral Integrated Gradients), `ordering` their strengths (default: the family's), `schedule` the gates g_k
     (default `LinearRamp(overlap=0.4)`). `steps` intervals (200) are integrated by `rule` (midpoint), their nodes placed
     by `nodes` (see `pathattr.nodes`; uniform). `steps="auto"` takes as many gradients as it needs for an estimated
-    relative L2 error of at most `tolerance`, at most a thousand; the result's `error` is the estimate.
+    relative L2 error of at most `tolerance` (0.02), at most a thousand; the result's `error` is the estimate.
 
     `baseline`: see `pathattr.baselines`; black where `preprocessing` says how pictures are normalised, else zero.
     `output` is the explained number ("probability", "logit", "log_probability", "raw" or a callable on the model's
@@ -53,13 +52,14 @@ class PathExplainer(Explainer):
 
     `preset="published"` is the SIG paper's setting: 199 left intervals (200 points), ω = 0.4, the published order
     of components, the gradient before a jump. `preset="blur-ig"` is Blur IG with σ from 35 to 0: `DCT()`,
-    `Diffusion(35)`, `HeatRamp()` and `Diffused(35)`. `preset="laplacian-ig"` is `Laplacian()` by energy, the path that
-    beat SIG where we measured (docs/laplacian-ig.md). What is passed besides a preset still holds.
+    `Diffusion(sigma=35)`, `HeatRamp()` and `Diffused(35)`. `preset="laplacian-ig"` is `Laplacian()` by energy, the path
+    that beat SIG where we measured (docs/laplacian-ig.md). What is passed besides a preset still holds.
 
     The backend is recognised by the model and the inputs; `backend` forces one, by name ("torch", "tensorflow",
     "jax", "numpy") or class, and `backend_options` are its own (see the class's `options`).
 
-    Raises InvalidInput for anything unknown or out of range; errors list the valid names.
+    Raises InvalidInput for anything unknown or out of range (errors list the valid names), and for settings that mean
+    nothing beside the others. `Linear()` takes any ordering and overlap: one component has no order.
     """
 
     own_settings: ClassVar[tuple[str, ...]] = (
@@ -74,7 +74,7 @@ class PathExplainer(Explainer):
         ordering: Ordering | str | None = None,
         schedule: Schedule | str | None = None,
         steps: int | Literal["auto"] | None = None,
-        tolerance: float = 0.02,
+        tolerance: float | None = None,
         nodes: Nodes | str | None = None,
         rule: str | None = None,
         baseline: Baseline | Samples | str | float | Any = None,
@@ -91,12 +91,21 @@ class PathExplainer(Explainer):
         backend: str | type[Backend] | None = None,
         backend_options: Mapping[str, Any] | None = None,
     ) -> None:
-        if preset is not None:
-            one_of("preset", preset, tuple(name for name in PRESETS if name is not None))
-        given = PRESETS[preset]
+        settings = settled(
+            preset=preset,
+            family=family,
+            ordering=ordering,
+            schedule=schedule,
+            steps=steps,
+            tolerance=tolerance,
+            nodes=nodes,
+            rule=rule,
+            baseline=baseline,
+            preprocessing=preprocessing,
+        )
         super().__init__(
             model,
-            baseline=given.baseline if baseline is None else baseline,
+            baseline=settings.baseline,
             output=output,
             link=link,
             preprocessing=preprocessing,
@@ -108,43 +117,10 @@ class PathExplainer(Explainer):
             backend=backend,
             backend_options=backend_options,
         )
-        self.family = named("family", given.family if family is None else family, FAMILIES, PathFamily)
-        default = self.family.default_ordering
-        if given.published:
-            self.family, default = self.family.published()
-        ordering = named("ordering", given.ordering or default if ordering is None else ordering, ORDERINGS, Ordering)
-        # One component has no order: whatever the ordering, its strength plays no part.
-        self.ordering = ordering.for_family(default) if self.family.ordered else Energy()
-        schedule = named("schedule", given.schedule if schedule is None else schedule, SCHEDULES, Schedule)
-        schedule = replace(schedule, jumps="published") if given.published else schedule
-        self.schedule = schedule if self.family.ordered else replace(schedule, overlap=1.0)
-        self.steps: int | Literal["auto"] = (
-            "auto" if steps == "auto" else whole("steps", given.steps if steps is None else steps)
-        )
-        self.tolerance = _tolerance(tolerance)
-        plain: Nodes = Refined() if self.steps == "auto" else Uniform()
-        self.nodes = named("nodes", plain if nodes is None else nodes, NODES, Nodes)
-        refined = isinstance(self.nodes, Refined)
-        if self.steps == "auto" and not refined:
-            raise InvalidInput(f"steps='auto' refines its nodes; nodes={nodes!r} takes a number of steps")
-        self.rule = ("trapezoid" if refined else given.rule) if rule is None else rule
-        one_of("rule", self.rule, tuple(RULES))
-        if refined and self.rule != "trapezoid":
-            raise InvalidInput(f"refined nodes are integrated by the trapezoidal rule; got rule={self.rule!r}")
-        if refined and self.schedule.jumping:
-            raise InvalidInput(
-                "refined nodes need a schedule without jumps: jumps are given their steps already. Choose ω > 0 and a "
-                "continuous ramp, or nodes='uniform' with a number of steps"
-            )
-        if self.schedule.jumping and self.schedule.jumps == "published":
-            self.rule = "left"  # the gradient before each jump
-        self.components = components
-
-    def __repr__(self) -> str:
-        return (
-            f"PathExplainer(family={self.family!r}, ordering={self.ordering!r}, schedule={self.schedule!r}, "
-            f"steps={self.steps}, rule={self.rule!r}, baseline={described(self.baseline)})"
-        )
+        self.family, self.ordering, self.schedule = settings.family, settings.ordering, settings.schedule
+        self.steps, self.tolerance = settings.steps, settings.tolerance
+        self.nodes, self.rule = settings.nodes, settings.rule
+        self.components = flag("components", components)
 
     def path(self, inputs: Any, alpha: Sequence[float]) -> Array:
         """Return the points γ(α) of each input's path on the host, (batch, len(alpha), *example), float64.
@@ -199,8 +175,7 @@ class PathExplainer(Explainer):
                     yield path if refined or self.nodes.passes else self._placed(engine, ends.objective, path)
 
         if refined:
-            tolerance = self.tolerance if self.steps == "auto" else None
-            aim = Aim(nodes, tolerance)
+            aim = Aim(nodes, self.tolerance)
             integrals = refine(engine, paths(), ends.objective, aim, count=count, progress=progress)
         else:
             placed = partial(self._placed, engine, ends.objective) if self.nodes.passes else None
@@ -253,8 +228,8 @@ class PathExplainer(Explainer):
         return replace(path, edges=nodes.edges(path.course, self.steps, scores))
 
     def _placing(self, path: Path) -> bool:
-        """Tell whether a path has places to choose from: it moves, and does not jump."""
-        return not self.schedule.jumping and bool(path.course.energy.any())
+        """Tell whether a path has places to choose from: it moves."""
+        return bool(path.course.energy.any())
 
     def _components(self, parts: Sequence[Example]) -> Components:
         return Components(
@@ -269,7 +244,7 @@ class PathExplainer(Explainer):
             "ordering": repr(self.ordering),
             "schedule": repr(self.schedule),
             "steps": self.steps,
-            "tolerance": self.tolerance if self.steps == "auto" else None,
+            "tolerance": self.tolerance,
             "nodes": repr(self.nodes),
             "rule": self.rule,
             "complete": not (self.schedule.jumping and self.schedule.jumps == "published"),
@@ -286,9 +261,3 @@ def _scores_along(engine: Engine, path: Path, objective: Objective, alpha: Array
     host = engine.backend.to_numpy(points)[0]
     targets = np.repeat(path.targets[None], len(alpha), axis=0)
     return engine.scores(host, objective, targets, np.full(len(alpha), path.row))
-
-
-def _tolerance(tolerance: float) -> float:
-    if not is_number(tolerance) or not 0 < tolerance < 1:
-        raise InvalidInput(f"tolerance is a relative error between 0 and 1; got {tolerance!r}")
-    return float(tolerance)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pathattr.attribution import Attribution
 from pathattr.backend import Backend
 from pathattr.base import Asked, Ends, Explainer
-from pathattr.checks import is_number, whole
+from pathattr.checks import flag, is_number, whole
 from pathattr.engine import Engine, Progress
 from pathattr.errors import InvalidInput
 from pathattr.evaluation import check_finite_at, gradients_at
@@ -28,9 +28,6 @@ class GradientInput(Explainer):
     With reference samples x' is their mean. Nothing is promised of ΣA unless F is affine: the result's `gap` is
     ΣA − (F(x) − F(x')) all the same. Options are `PathExplainer`'s.
     """
-
-    def __repr__(self) -> str:
-        return "GradientInput()"
 
     def _attribute(
         self, backend: Backend, inputs: Any, host: Array, layout: Layout, target: Any, progress: Progress
@@ -49,7 +46,7 @@ class GradientInput(Explainer):
             gradients * (host - starts.mean(axis=1)),
             evaluations=np.ones(batch, np.intp),
             forward_passes=batch + batch * starts.shape[1],
-            settings={"method": repr(self), "complete": False},
+            settings={"method": self.method, "complete": False},
         )
 
 
@@ -83,10 +80,7 @@ class SmoothGrad(Explainer):
         self.kind, self.samples = kind, whole("samples", samples, least=2 if kind == "variance" else 1)
         if not is_number(spread) or spread < 0:
             raise InvalidInput(f"spread is a share of the example's range, at least 0; got {spread!r}")
-        self.spread, self.multiply = float(spread), bool(multiply)
-
-    def __repr__(self) -> str:
-        return f"SmoothGrad(kind={self.kind!r}, samples={self.samples}, spread={self.spread}, multiply={self.multiply})"
+        self.spread, self.multiply = float(spread), flag("multiply", multiply)
 
     def _attribute(
         self, backend: Backend, inputs: Any, host: Array, layout: Layout, target: Any, progress: Progress
@@ -118,7 +112,7 @@ class SmoothGrad(Explainer):
             forward_passes=batch + batch * starts.shape[1],
             lowest=low,
             highest=high,
-            settings={"method": repr(self), "complete": False},
+            settings={"method": self.method, "complete": False},
         )
 
     def _gradients(

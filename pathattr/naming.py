@@ -29,9 +29,9 @@ def named(kind: str, given: str | T, table: Mapping[str, Callable[[], T]], base:
     return table[given]()
 
 
-def one_of(kind: str, given: str, names: tuple[str, ...]) -> None:
+def one_of(kind: str, given: Any, names: tuple[str, ...]) -> None:
     """Raise InvalidInput unless `given` is one of `names`."""
-    if given not in names:
+    if not isinstance(given, str) or given not in names:
         raise InvalidInput(f"{kind} must be one of {_list(names)}; got {given!r}")
 
 

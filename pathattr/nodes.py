@@ -67,7 +67,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Nodes(ABC):
-    """A rule that gives a path its edges; a path that never moves, or jumps, has those of `Uniform`."""
+    """A rule that gives a path its edges; a path that never moves has those of `Uniform`."""
 
     @property
     def passes(self) -> int:

@@ -205,7 +205,7 @@ def test_the_preset_is_its_parts():
     parts = {"family": "dct", "ordering": "diffusion", "schedule": HeatRamp(), "baseline": "diffused"}
     preset, made = PathExplainer(model, preset="blur-ig"), PathExplainer(model, **parts)
     assert repr(preset) == repr(made)
-    assert "steps=200, rule='midpoint', baseline=Diffused(sigma=35.0)" in repr(preset)
+    assert "steps=200, nodes=Uniform(), rule='midpoint', baseline=Diffused(sigma=35.0)" in repr(preset)
     np.testing.assert_array_equal(preset(x, 0).attributions, made(x, 0).attributions)
 
 

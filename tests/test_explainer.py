@@ -175,8 +175,8 @@ def test_an_ordering_that_a_family_has_no_notion_of_is_refused(family, ordering)
 def test_repr_tells_the_choices():
     shown = repr(PathExplainer(MODEL, family="dct", schedule=CosineRamp(0.3), steps=7, baseline=np.zeros(SHAPE)))
     assert shown == (
-        "PathExplainer(family=DCT(), ordering=Frequency(scope='channel'), schedule=CosineRamp(overlap=0.3, "
-        "jumps='chord'), steps=7, rule='midpoint', baseline=array of shape (2, 4, 4))"
+        "PathExplainer(model, family=DCT(), ordering=Frequency(scope='channel'), schedule=CosineRamp(overlap=0.3, "
+        "jumps='chord'), steps=7, nodes=Uniform(), rule='midpoint', baseline=array of shape (2, 4, 4))"
     )
 
 

@@ -235,7 +235,7 @@ def _plain(explainer: PathExplainer) -> PathExplainer:
     changes: dict[str, Any] = {}
     if explainer.steps == "auto" or isinstance(explainer.nodes, Refined | OutputAware):
         steps = STEPS if explainer.steps == "auto" else explainer.steps
-        changes = {"steps": steps, "nodes": None, "rule": None}
+        changes = {"steps": steps, "tolerance": None, "nodes": None, "rule": None}
     if explainer.batch_size == "auto":
         changes["batch_size"] = ON_HOST
     return explainer.but(**changes) if changes else explainer

@@ -18,7 +18,8 @@ def cost_of(subject: Subject, family: str, settings: Settings, count: int) -> di
     _, inputs = subject.inputs(picture)
     explainer = settings.explainer(subject.model, subject.channel_axis, family)
     asked_auto = explainer.steps == "auto"
-    costs = measure(explainer.but(steps=200, nodes=None, rule=None) if asked_auto else explainer, inputs)
+    plain = explainer.but(steps=200, tolerance=None) if asked_auto else explainer
+    costs = measure(plain, inputs, tolerance=settings.tolerance)
     refined = costs.refined
     return {
         "model": subject.spec,

@@ -84,7 +84,7 @@ class Settings:
             ordering=self.ordering,
             schedule=_with_overlap(schedule, self.overlap),
             steps=whole_or_auto("--steps", self.steps),
-            tolerance=self.tolerance,
+            tolerance=self.tolerance if self.steps == "auto" else None,
             nodes=self.nodes,
             rule=self.rule,
             baseline=_number_or_name(self.baseline),

@@ -237,7 +237,7 @@ def _explainer(grid: Grid, facts: Mapping[str, Any], model: Any, options: Asked)
         if schedule is None
         else replace(named("schedule", schedule, SCHEDULES, Schedule), overlap=facts["overlap"]),
         steps=grid.steps,
-        tolerance=grid.tolerance,
+        tolerance=grid.tolerance if grid.steps == "auto" else None,
         components=False,
         **asked,
     )
@@ -247,8 +247,8 @@ def _reference(method: Any, grid: Grid, model: Any, asked: Asked) -> Explainer:
     """Return a reference method, at the grid's steps or tolerance if it integrates along a path given beforehand."""
     explainer: Explainer = method(model, **asked)
     if isinstance(explainer, PathExplainer):
-        # Nodes and rule are those that belong to the steps.
-        return explainer.but(steps=grid.steps, tolerance=grid.tolerance, nodes=None, rule=None, components=False)
+        tolerance = grid.tolerance if grid.steps == "auto" else None
+        return explainer.but(steps=grid.steps, tolerance=tolerance, components=False)
     # Nothing estimates the error of the others: they keep their own number of gradients, and tables show it.
     return explainer if grid.steps == "auto" else method(model, steps=grid.steps, **asked)
 
@@ -267,7 +267,7 @@ def _told(facts: Mapping[str, Any], explainer: Explainer, grid: Grid) -> dict[st
             told["overlap"] = explainer.schedule.overlap
             told["schedule"] = told["schedule"] or _name_of(explainer.schedule, SCHEDULES)
         told["steps"] = str(explainer.steps)
-        told["tolerance"] = explainer.tolerance if explainer.steps == "auto" else None
+        told["tolerance"] = explainer.tolerance
     else:
         told["steps"], told["tolerance"] = str(grid.steps) if grid.steps != "auto" else None, None
     told["baseline"] = told["baseline"] or _name_of(explainer.baseline, BASELINES)
