@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import io
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.checks import on_host
+from pathattr.archives import Archive, Header, TooLarge, Unreadable, packed
+from pathattr.checks import is_number, is_whole, on_host, unmasked, whole
 from pathattr.errors import InvalidInput
-from pathattr.files import npz_bytes, write_atomically
+from pathattr.files import path_of, write_atomically
 from pathattr.layout import Array, Layout
 from pathattr.naming import one_of
 
-FORMAT = 1  # of saved files
+KIND, FORMAT = "pathattr attribution", 2  # of saved files; format 1, of release 0.1, told neither kind nor checksums
+_BY_EXAMPLE = ("score", "baseline_score", "gap", "target", "lowest", "highest", "evaluations", "error")
+_MOST_TERMS = 1000  # of a decomposition: a pyramid has a few dozen
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +81,9 @@ class Attribution:
         return np.divide(np.abs(self.gap), change, out=still, where=change > 0)
 
     def numpy(self) -> NDArray[Any]:
-        """Return the attributions on the host, their dtype kept."""
-        return np.asarray(on_host(self.attributions))
+        """Return the attributions on the host, their dtype kept; bfloat16, which NumPy does not have, as float32."""
+        array = np.asarray(on_host(unmasked("attributions", self.attributions)))
+        return array.astype(np.float32) if array.dtype.kind == "V" and array.dtype.names is None else array
 
     def heatmap(self, reduce: Literal["sum", "abs", "norm", "none"] = "sum", percentile: float | None = 99.0) -> Array:
         """Return maps (batch, *spatial) scaled to [-1, 1], each by its own percentile of |values|.
@@ -90,8 +92,8 @@ class Attribution:
         nothing. `percentile=None` leaves the values as they are. A map of zeros stays one.
         """
         one_of("reduce", reduce, ("sum", "abs", "norm", "none"))
-        if percentile is not None and not 0 < percentile <= 100:
-            raise InvalidInput(f"percentile must lie in (0, 100]; got {percentile!r}")
+        if percentile is not None and not (is_number(percentile) and 0 < percentile <= 100):
+            raise InvalidInput(f"percentile must lie in (0, 100], or be None; got {percentile!r}")
         array = self.numpy()
         layout = Layout(array.shape[1:], self.channel_axis)
         maps = []
@@ -114,17 +116,23 @@ class Attribution:
         return np.stack(maps)
 
     def plot(self, index: int = 0, *, picture: Array | None = None, percentile: float = 99.0) -> Any:
-        """Return a matplotlib figure of one example: a map (over `picture`, (h, w, 3) in [0, 1]) or bars.
+        """Return a matplotlib figure of one example: a map, over `picture` if there is one, or bars.
 
-        Raises MissingExtra without matplotlib, and InvalidInput for volumes, which have no single picture.
+        `picture` is (h, w, 3), or grey: (h, w) or (h, w, 1); channels may come first, as in (3, h, w). Its pixels lie
+        in [0, 1], or are 8-bit numbers. Raises MissingExtra without matplotlib, and InvalidInput for volumes, which
+        have no single picture.
         """
         from pathattr import rendering
 
+        if not is_whole(index):
+            raise InvalidInput(f"index must be the number of an example, a whole number; got {index!r}")
         if not -len(self.score) <= index < len(self.score):
             raise InvalidInput(f"there is no example {index} in a batch of {len(self.score)}")
         values = self.heatmap(percentile=None)[index]
         caption = f"F(x) = {self.score[index]:.4g}, F(x') = {self.baseline_score[index]:.4g}, gap {self.gap[index]:.2g}"
         if values.ndim == 1:
+            if picture is not None:
+                raise InvalidInput("picture= goes under a map, and this example is a series: plot it without a picture")
             return rendering.bars(values, title=caption)
         if values.ndim != 2:
             raise InvalidInput(
@@ -153,59 +161,105 @@ class Attribution:
         )
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write everything to one .npz without pickle; whole or not at all."""
-        arrays = {
-            name: np.asarray(getattr(self, name))
-            for name in ("score", "baseline_score", "gap", "target", "lowest", "highest", "evaluations", "error")
-        }
-        arrays["attributions"] = self.numpy()
+        """Write everything to one .npz without pickle, with checksums; whole or not at all.
+
+        Raises InvalidInput where it cannot be written, or where the parts of the result do not fit each other.
+        """
+        place = path_of("Attribution.save", path)
+        arrays = {"attributions": self.numpy()} | {name: np.asarray(getattr(self, name)) for name in _BY_EXAMPLE}
         for name in ("attributions", "strengths") if self.components is not None else ():
             for term, part in enumerate(getattr(self.components, name)):
-                arrays[f"component_{name}_{term}"] = part
+                arrays[f"component_{name}_{term}"] = np.asarray(part)
         record = {
-            "format": FORMAT,
             "settings": self.settings,
             "forward_passes": self.forward_passes,
             "channel_axis": self.channel_axis,
             "terms": None if self.components is None else len(self.components),
         }
-        arrays["record"] = np.frombuffer(json.dumps(record).encode(), dtype=np.uint8)
-        write_atomically(path, npz_bytes(**arrays))
+        try:
+            _check_fit({name: Header(array.shape, array.dtype) for name, array in arrays.items()}, record)
+        except Unreadable as error:
+            raise InvalidInput(f"this result cannot be saved: {error}; save one as an explainer returned it") from error
+        write_atomically(place, packed(KIND, FORMAT, record, arrays))
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Attribution:
+    def load(cls, path: str | PathLike[str], *, max_bytes: int | None = None) -> Attribution:
         """Read what `save` wrote; attributions are NumPy then. No framework is needed, nothing is unpickled.
 
-        Raises InvalidInput for a file that is not one of ours.
+        That the parts fit each other, and how much memory they take, is known before any is read: at most `max_bytes`,
+        by default a hundred times the file's size, or 256 MiB if that is more. Files of release 0.1 have no checksums
+        and are checked in all else. Raises InvalidInput for a file that is damaged or not one of ours.
         """
+        place = path_of("Attribution.load", path)
+        if max_bytes is not None:
+            whole("max_bytes", max_bytes)
         try:
-            data = Path(path).read_bytes()
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            record = json.loads(arrays["record"].tobytes())
-            if record["format"] != FORMAT:
-                raise InvalidInput(f"{path} was saved in format {record['format']}; this version reads {FORMAT}")
-            terms = record["terms"]
-            parts = {
-                name: tuple(arrays[f"component_{name}_{term}"] for term in range(terms or 0))
-                for name in ("attributions", "strengths")
-            }
-            return cls(
-                components=None if terms is None else Components(**parts),
-                settings=record["settings"],
-                forward_passes=record["forward_passes"],
-                channel_axis=record["channel_axis"],
-                **{
-                    name: arrays[name]
-                    for name in (
-                        "attributions", "score", "baseline_score", "gap", "target", "lowest", "highest", "evaluations",
-                        "error",
-                    )
-                },
-            )  # fmt: skip
+            with Archive(place, KIND, (FORMAT,), unsigned=(1,)) as archive:
+                return cls._read(archive, max_bytes)
         except OSError as error:
-            raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from error
-        except InvalidInput:
-            raise
-        except Exception as error:  # whatever np.load and the zip and JSON readers make of a foreign file
-            raise InvalidInput(f"{path} is not a file that Attribution.save wrote: {error}") from error
+            raise InvalidInput(
+                f"cannot read {path}: {error.strerror or error}; give a file of Attribution.save"
+            ) from error
+        except TooLarge as error:
+            raise InvalidInput(f"{path} is not read: {error}; if it is yours, allow more with max_bytes=...") from error
+        except Unreadable as error:
+            raise InvalidInput(
+                f"{path} is not a file that Attribution.save wrote, or it is damaged: {error}; save or copy it again"
+            ) from error
+
+    @classmethod
+    def _read(cls, archive: Archive, max_bytes: int | None) -> Attribution:
+        record = archive.record
+        for name in ("settings", "forward_passes", "channel_axis", "terms"):
+            if name not in record:
+                raise Unreadable(f"its record does not tell its {name}")
+        terms = _terms(record)
+        names = ["attributions", *_BY_EXAMPLE]
+        parts = {kind: [f"component_{kind}_{term}" for term in range(terms)] for kind in ("attributions", "strengths")}
+        headers = {name: archive.header(name) for name in (*names, *parts["attributions"], *parts["strengths"])}
+        _check_fit(headers, record)
+        archive.check_size(headers, max_bytes)
+        read = {kind: tuple(archive.array(name) for name in own) for kind, own in parts.items()}
+        return cls(
+            components=None if record["terms"] is None else Components(**read),
+            settings=record["settings"],
+            forward_passes=record["forward_passes"],
+            channel_axis=record["channel_axis"],
+            **{name: archive.array(name) for name in names},
+        )
+
+
+def _terms(record: Mapping[str, Any]) -> int:
+    """Return how many terms of components a record tells of."""
+    terms = record["terms"]
+    if terms is None:
+        return 0
+    if not is_whole(terms) or not 0 <= terms <= _MOST_TERMS:
+        raise Unreadable(f"it tells of {terms!r} terms of components")
+    return int(terms)
+
+
+def _check_fit(headers: Mapping[str, Header], record: Mapping[str, Any]) -> None:
+    """Raise Unreadable unless arrays of these shapes, with this record, are one result."""
+    shape = headers["attributions"].shape
+    if len(shape) < 2 or 0 in shape:
+        raise Unreadable(f"attributions are (batch, ...) with at least one value each, and these have shape {shape}")
+    for name, header in headers.items():
+        kinds, what = ("iu", "whole numbers") if name in ("target", "evaluations") else ("f", "floating-point numbers")
+        if header.dtype.kind not in kinds:
+            raise Unreadable(f"{name} must be {what} and is {header.dtype}")
+        least, most = {"attributions": (2, None), "target": (1, 3)}.get(name, (1, 1 if name in _BY_EXAMPLE else None))
+        axes = len(header.shape)
+        if header.shape[:1] != shape[:1] or axes < least or (most is not None and axes > most):
+            raise Unreadable(f"{name} has shape {header.shape} beside attributions of {shape}")
+    for term in range(_terms(record)):
+        gains, strengths = (headers[f"component_{kind}_{term}"].shape for kind in ("attributions", "strengths"))
+        if gains != strengths:
+            raise Unreadable(f"components of shape {gains} have strengths of shape {strengths}")
+    axis = record["channel_axis"]
+    if axis is not None and (not is_whole(axis) or not 0 <= axis < len(shape) - 1 or len(shape) < 3):
+        raise Unreadable(f"channel_axis {axis!r} is no axis of an example of shape {shape[1:]}")
+    if not isinstance(record["settings"], Mapping):
+        raise Unreadable(f"settings are names with values, and these are {record['settings']!r:.60}")
+    if not is_whole(record["forward_passes"]) or record["forward_passes"] < 0:
+        raise Unreadable(f"forward_passes is a count, and is {record['forward_passes']!r:.60}")

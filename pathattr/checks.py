@@ -57,8 +57,23 @@ def on_host(given: Any) -> Any:
     return np.asarray(given.float() if str(given.dtype) == "torch.bfloat16" else given)  # NumPy has no such type
 
 
+def unmasked(what: str, given: Any) -> Any:
+    """Return `given`, a masked array as a plain one; raise InvalidInput where anything in it is masked."""
+    if not isinstance(given, np.ma.MaskedArray):
+        return given
+    mask: Any = given.mask  # one for each entry, or one for all
+    count = int(np.sum(np.broadcast_to(mask, given.shape)))
+    if count:
+        raise InvalidInput(
+            f"{what}: a masked array with {count} entries masked was passed, and what stands for them is not known: "
+            "fill them, as in array.filled(0), or leave their examples out"
+        )
+    return given.data
+
+
 def numbers(expected: str, given: Any) -> Array:
     """Return `given` as a float64 array; raise InvalidInput that begins with `expected` where that cannot be done."""
+    given = unmasked(expected, given)
     try:
         array = np.asarray(on_host(given))
         if array.dtype.kind == "c":

@@ -1,7 +1,8 @@
 """Pictures out: signed maps, overlays, bars and the grid of methods, as matplotlib figures.
 
-Pictures are (h, w, 3) floats in [0, 1]. Signed maps are (h, w), summed over channels and not normalised:
-red speaks for the target, blue against it, white is zero.
+Pictures are (h, w, 3), or grey, (h, w) or (h, w, 1), with pixels in [0, 1] or 8-bit numbers; channels may come first
+too. Signed maps are (h, w), summed over channels and not normalised: red speaks for the target, blue against it, white
+is zero.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pathattr.checks import is_number, numbers, on_host
 from pathattr.errors import InvalidInput
 from pathattr.sheet import (
     BAR,
@@ -41,6 +43,9 @@ _TILE = 1.35  # a picture or map of the grid
 _FRAME = 0.66  # a picture of a filmstrip
 _NAME = 1.6  # the widest name beside a strip, bar or row
 _MOST_BARS = 40
+_MOST_COLUMNS = 650  # bars side by side: each is wider than a pixel
+
+_FOR, _AGAINST = BLUE_TO_RED[-3], BLUE_TO_RED[2]
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def scale_of(maps: ArrayLike | Sequence[ArrayLike], percentile: float = 99.0) ->
     It is the largest |value| where the percentile is 0 though a map is not, and 0 where all maps are zero.
     Raises InvalidInput for NaN or infinity.
     """
-    if not 0 < percentile <= 100:
+    if not (is_number(percentile) and 0 < percentile <= 100):
         raise InvalidInput(f"expected a percentile in (0, 100]; got {percentile!r}")
     parts = maps if isinstance(maps, Sequence) else [maps]
     values = [np.abs(_finite(part, "signed map")).ravel() for part in parts]
@@ -94,7 +99,8 @@ def overlay(
     footer: str | None = None,
 ) -> Figure:
     """Return the picture beside itself in faint grey under the signed map, the more opaque the stronger."""
-    shown, values = _picture(picture), _map(signed_map)
+    values = _map(signed_map)
+    shown = _picture(picture, values.shape)
     if shown.shape[:2] != values.shape:
         raise InvalidInput(
             f"expected a picture and a map of one size; got {shown.shape[:2]} and {values.shape}: "
@@ -141,7 +147,8 @@ def heatmap(
 ) -> Figure:
     """Return a table of signed values, such as (tokens, embedding), stretched over a frame.
 
-    `names` labels the table's rows; `axes` says what its rows and its columns are.
+    `names` labels the table's rows; `axes` says what its rows and its columns are. Of values too many to be told apart
+    the strongest are seen.
     """
     values = _map(signed_map)
     scale = scale_of(values, percentile)
@@ -156,10 +163,12 @@ def heatmap(
     top = sheet.heading(title)
     left = MARGIN + room
     sheet.text(MARGIN, top, f"{axes[0]} ↓, {axes[1]} →", size=SMALL)
-    drawn = sheet.signed((left, top + LINE, wide, height), values, scale, fill=True)
-    ticks(drawn, "y", labelled, [labels[index] for index in labelled])
+    strongest = _strongest(_strongest(values, int(height * 100), 0), int(wide * 100), 1)
+    drawn = sheet.signed((left, top + LINE, wide, height), strongest, scale, fill=True)
+    rows, columns = (shown / had for shown, had in zip(strongest.shape, values.shape, strict=True))
+    ticks(drawn, "y", [(k + 0.5) * rows - 0.5 for k in labelled], [labels[index] for index in labelled])
     ends = [0, values.shape[1] - 1] if values.shape[1] > 1 else [0]
-    ticks(drawn, "x", ends, [str(end) for end in ends])
+    ticks(drawn, "x", [(k + 0.5) * columns - 0.5 for k in ends], [str(end) for end in ends])
     sheet.colour_bar(left + wide + GAP, top + LINE, height, scale)
     return sheet.finish(top + LINE + height + LINE, footer)
 
@@ -174,7 +183,8 @@ def bars(
     """Return the signed values of (n,) features as bars.
 
     Up to 40 features are listed from top to bottom. Of more, the 40 strongest are listed if they have
-    names, and all are drawn from left to right if they have none.
+    names, and all are drawn from left to right if they have none: where there are more than can be told apart, a bar
+    stands for several neighbours and reaches from the least to the greatest of them.
     """
     values = _finite(signed_vector, "signed vector")
     if values.ndim != 1 or values.size == 0:
@@ -189,7 +199,6 @@ def bars(
     # Drawn relative to the strongest, so that no magnitude is too small or too large for the axis.
     scale = float(np.abs(values).max())
     lengths = relative(values[chosen], scale)
-    fills = [BLUE_TO_RED[-3] if length > 0 else BLUE_TO_RED[2] for length in lengths]
     ends = scale_ticks(scale)
     if listed:
         room = max(width_of(labels[index], SMALL) for index in chosen) + GAP
@@ -201,15 +210,22 @@ def bars(
     axes = sheet.axes((MARGIN + room, top, wide, height))
     if listed:
         places = np.arange(len(chosen))
+        fills = [_FOR if length > 0 else _AGAINST for length in lengths]
         axes.barh(places, lengths, color=fills, edgecolor="none", height=0.75)
         axes.axvline(0, color="black", linewidth=0.6)
         axes.set(ylim=(len(chosen) - 0.5, -0.5), xlim=(-1.05, 1.05))
         ticks(axes, "y", places.tolist(), [labels[index] for index in chosen])
         ticks(axes, "x", *ends)
     else:
-        axes.bar(chosen, lengths, color=fills, edgecolor="none", width=1.0)
-        axes.axhline(0, color="black", linewidth=0.6)
-        axes.set(xlim=(-0.5, values.size - 0.5), ylim=(-1.05, 1.05))
+        # A bar narrower than a pixel would fade, and a spike with it.
+        starts = np.unique(np.arange(_MOST_COLUMNS) * values.size // _MOST_COLUMNS)
+        edges = np.append(starts, values.size) - 0.5
+        axes.axhline(0, color="black", linewidth=0.6, zorder=0.5)  # behind the bars, however weak
+        for end, colour in ((np.maximum, _FOR), (np.minimum, _AGAINST)):
+            heights = end(end.reduceat(lengths, starts), 0.0)
+            axes.stairs(heights, edges, fill=True, color=colour, linewidth=0)
+        aside = 0.005 * values.size  # clear of the frame's line
+        axes.set(xlim=(-0.5 - aside, values.size - 0.5 + aside), ylim=(-1.05, 1.05))
         ticks(axes, "x", [0, values.size - 1], [labels[0], labels[-1]])
         ticks(axes, "y", *ends)
     return sheet.finish(top + height + LINE, footer)
@@ -234,8 +250,8 @@ def grid(
     sheet = Sheet(film + MARGIN + (named + frames * _FRAME if frames else 0.0))
     top = sheet.heading(title)
     for row in rows:
-        picture = _picture(row.picture)
         maps = [_map(panel.signed_map) for panel in row.panels]
+        picture = _picture(row.picture, maps[0].shape)
         scale = scale_of(maps, percentile)
         proportion = _proportion(picture.shape)
         sheet.text(MARGIN, top, row.title, bold=True, room=sheet.width - 2 * MARGIN)
@@ -269,6 +285,14 @@ def png_bytes(figure: Figure) -> bytes:
     canvas: Any = FigureCanvasAgg(figure)  # its print_png has no type hints
     canvas.print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _strongest(values: NDArray[np.float64], most: int, axis: int) -> NDArray[np.float64]:
+    """Return at most `most` rows (or columns): of neighbours that share one, the value furthest from 0."""
+    count = values.shape[axis]
+    starts = np.unique(np.arange(most) * count // most)
+    high, low = (end.reduceat(values, starts, axis=axis) for end in (np.maximum, np.minimum))
+    return np.asarray(np.where(high >= -low, high, low))
 
 
 def _filmstrips(
@@ -309,7 +333,7 @@ def _blend(picture: NDArray[np.float64], strength: NDArray[np.float64]) -> NDArr
 
 
 def _finite(array: ArrayLike, what: str) -> NDArray[np.float64]:
-    values = np.asarray(array, dtype=np.float64)
+    values = numbers(f"expected a {what} of numbers, in one shape", array)
     if not np.isfinite(values).all():
         raise InvalidInput(f"expected a finite {what}; got NaN or infinity: look for it in the model's output")
     return values
@@ -322,16 +346,31 @@ def _map(signed_map: ArrayLike) -> NDArray[np.float64]:
     return values
 
 
-def _picture(picture: ArrayLike) -> NDArray[np.float64]:
-    values = _finite(picture, "picture")
-    if values.ndim != 3 or values.shape[2] != 3 or 0 in values.shape:
-        raise InvalidInput(f"expected a picture of shape (h, w, 3); got {values.shape}")
+def _picture(picture: ArrayLike, size: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return a picture as (h, w, 3) in [0, 1], whatever it arrives as; its map's size tells rows from channels."""
+    given = on_host(picture)
+    whole = str(getattr(given, "dtype", "")) == "uint8"
+    values = _finite(given, "picture") / (255 if whole else 1)
+    if values.shape == (3, *size) == (*size, 3):
+        raise InvalidInput(
+            "expected a picture whose channels can be told from its rows; got (3, 3, 3), which may be (h, w, 3) or "
+            "(3, h, w): give it in grey, (3, 3)"
+        )
+    if values.shape in ((3, *size), (1, *size)) and values.shape[:2] != size:
+        values = np.moveaxis(values, 0, 2)
+    shape = values.shape
+    values = values[:, :, None] if values.ndim == 2 else values
+    if values.ndim != 3 or values.shape[2] not in (1, 3) or 0 in values.shape:
+        raise InvalidInput(
+            f"expected one picture of shape (h, w, 3), (h, w), (h, w, 1), (3, h, w) or (1, h, w) over a map of {size}; "
+            f"got {shape}: give one picture, as the model sees it"
+        )
     if values.min() < -1e-3 or values.max() > 1 + 1e-3:  # beyond what undoing a normalisation rounds
         raise InvalidInput(
-            f"expected a picture with pixels in [0, 1]; got {values.min():g} to {values.max():g}: "
-            "undo the model's normalisation first"
+            f"expected a picture with pixels in [0, 1], or of uint8; got {values.min():g} to {values.max():g}: "
+            "undo the model's normalisation first, or divide by 255"
         )
-    return np.clip(values, 0.0, 1.0)
+    return np.clip(np.broadcast_to(values, (*values.shape[:2], 3)), 0.0, 1.0)
 
 
 def _labels(names: Sequence[str] | None, count: int) -> list[str]:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from pathattr import Attribution, Contrast, InvalidInput, NumpyModel, PathExplainer, Preprocessing, Samples
-from pathattr.attribution import FORMAT, Components
+from pathattr.archives import packed
+from pathattr.attribution import FORMAT, KIND, Components
+from pathattr.rendering import png_bytes
 from reference import SmoothModel
 
 SHAPE = (3, 8, 6)
@@ -157,15 +159,18 @@ def test_a_damaged_file_is_refused(tmp_path):
 
 
 def test_a_file_of_another_format_tells_so(tmp_path):
-    (tmp_path / "a").write_bytes(npz(record=record(format=FORMAT + 1)))
-    with pytest.raises(InvalidInput, match=f"saved in format {FORMAT + 1}; this version reads {FORMAT}"):
+    (tmp_path / "a").write_bytes(packed(KIND, FORMAT + 1, {}, {}))
+    with pytest.raises(InvalidInput, match=f"saved in format {FORMAT + 1}, and this version reads 1 and {FORMAT}"):
+        Attribution.load(tmp_path / "a")
+    (tmp_path / "a").write_bytes(packed("pathattr something else", FORMAT, {}, {}))
+    with pytest.raises(InvalidInput, match="it holds 'pathattr something else'"):
         Attribution.load(tmp_path / "a")
 
 
 def test_a_file_that_cannot_be_read_tells_why(tmp_path):
     with pytest.raises(InvalidInput, match=r"cannot read .*absent: No such file"):
         Attribution.load(tmp_path / "absent")
-    with pytest.raises(InvalidInput, match=r"cannot read .*: (Is a directory|Permission denied)"):
+    with pytest.raises(InvalidInput, match=r"cannot read .*: (it is a folder|Permission denied)"):
         Attribution.load(tmp_path)
 
 
@@ -221,9 +226,13 @@ def test_a_map_of_zeros_stays_one_and_a_single_pixel_shows():
     ("options", "said"),
     [
         ({"reduce": "mean"}, "reduce must be one of 'sum', 'abs', 'norm', 'none'; got 'mean'"),
-        ({"percentile": 0}, "percentile must lie in .0, 100.; got 0"),
+        ({"percentile": 0}, "percentile must lie in .0, 100., or be None; got 0"),
         ({"percentile": 101}, "got 101"),
         ({"percentile": np.nan}, "got nan"),
+        ({"percentile": "99"}, "got '99'"),
+        ({"percentile": True}, "got True"),
+        ({"reduce": None}, "got None"),
+        ({"reduce": ["sum"]}, r"got \['sum'\]"),
     ],
 )
 def test_a_map_that_cannot_be_made_is_refused(options, said):
@@ -285,6 +294,90 @@ def test_plot_draws_maps_with_and_without_the_picture():
 def test_plot_draws_series():
     series = explained("dct", shape=(5,), channel_axis=None)
     assert f"F(x) = {series.score[0]:.4g}" in axes_with_titles(series.plot())
+
+
+PICTURE = np.random.default_rng(0).uniform(size=(8, 6, 3))
+GREY = PICTURE.mean(axis=2)
+
+
+@pytest.mark.parametrize(
+    ("picture", "same"),
+    [
+        (np.moveaxis(PICTURE, 2, 0), PICTURE),
+        (PICTURE.astype(np.float32).tolist(), PICTURE.astype(np.float32)),
+        (np.round(255 * PICTURE).astype(np.uint8), np.round(255 * PICTURE) / 255),
+        (GREY, np.repeat(GREY[..., None], 3, axis=2)),
+        (GREY[..., None], np.repeat(GREY[..., None], 3, axis=2)),
+        (GREY[None], np.repeat(GREY[..., None], 3, axis=2)),
+        (GREY > 0.5, np.repeat((GREY > 0.5)[..., None], 3, axis=2).astype(float)),
+        (np.ma.masked_array(PICTURE, mask=False), PICTURE),
+    ],
+)
+def test_pictures_of_every_arrangement_are_the_same_picture(picture, same):
+    result = explained()
+    assert png_bytes(result.plot(picture=picture)) == png_bytes(result.plot(picture=same))
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((6, 8), "one size"),  # lying
+        ((2, 8, 6), "expected one picture of shape"),
+        ((8, 6, 4), "expected one picture of shape"),
+        ((1, 8, 6, 3), "give one picture"),
+        ((2, 8, 6, 3), "give one picture"),
+        ((8,), "give one picture"),
+        ((), "give one picture"),
+        ((0, 6), "give one picture"),
+    ],
+)
+def test_what_is_no_picture_of_the_map_is_refused(shape, said):
+    with pytest.raises(InvalidInput, match=said):
+        explained().plot(picture=np.full(shape, 0.5))
+
+
+def test_a_picture_that_can_be_read_in_two_ways_is_refused_and_its_grey_is_not():
+    result = explained(shape=(1, 3, 3))
+    picture = PICTURE[:3, :3]
+    with pytest.raises(InvalidInput, match=r"may be \(h, w, 3\) or \(3, h, w\): give it in grey, \(3, 3\)"):
+        result.plot(picture=picture)
+    assert result.plot(picture=picture.mean(axis=2))
+
+
+@pytest.mark.parametrize(
+    ("picture", "said"),
+    [
+        ("photo.png", "expected a picture of numbers"),
+        ([[0.1, 0.2], [0.3]], "expected a picture of numbers"),
+        (PICTURE + 1j, "expected a picture of numbers"),
+        (255 * PICTURE, "or divide by 255"),
+        (np.full((8, 6), 255), "or of uint8; got 255 to 255"),
+        (np.ma.masked_less(PICTURE, 0.5), "entries masked"),
+        (np.full((8, 6), np.nan), "finite"),
+    ],
+)
+def test_pictures_that_cannot_be_shown_are_refused(picture, said):
+    with pytest.raises(InvalidInput, match=said):
+        explained().plot(picture=picture)
+
+
+@pytest.mark.parametrize("index", ["0", 1.0, None, True, [0], np.zeros(1, int)])
+def test_an_index_is_a_whole_number(index):
+    with pytest.raises(InvalidInput, match="index must be the number of an example"):
+        explained().plot(index)
+    assert explained().plot(np.int64(1))
+
+
+@pytest.mark.parametrize("percentile", [None, "99", 0, np.nan])
+def test_a_plot_needs_a_percentile(percentile):
+    with pytest.raises(InvalidInput, match="percentile"):
+        explained().plot(percentile=percentile)
+
+
+def test_a_series_takes_no_picture():
+    series = explained("dct", shape=(5,), channel_axis=None)
+    with pytest.raises(InvalidInput, match="plot it without a picture"):
+        series.plot(picture=GREY)
 
 
 def test_plot_refuses_what_has_no_picture():

@@ -4,13 +4,18 @@ import errno
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pathattr.errors import InvalidInput
-from pathattr.files import npz_bytes, write_atomically, write_json
+from pathattr.files import npz_bytes, read_plain, write_atomically, write_json
+from pathattr.locking import hold
 
 
 def test_writes_into_a_new_folder_and_replaces_what_was_there(tmp_path: Path) -> None:
@@ -55,6 +60,109 @@ def test_a_failure_leaves_the_old_state_and_no_rest(
     assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == (
         {} if existing is None else {"out.bin": existing}
     )
+
+
+KILLED = """
+import os, signal, sys
+from unittest import mock
+from pathattr.files import write_atomically
+with mock.patch("pathattr.files.os.fsync", lambda _: os.kill(os.getpid(), signal.SIGKILL)):
+    write_atomically(sys.argv[1], b"half")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX's")
+@pytest.mark.parametrize("name", ["out.bin", "x" * 250])
+def test_what_a_killed_write_leaves_goes_with_the_next_write_of_that_file(tmp_path: Path, name: str) -> None:
+    target = tmp_path / name
+    target.write_bytes(b"old")
+    for _ in range(2):
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False)
+        assert killed.returncode == -signal.SIGKILL
+    assert target.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 2  # the second removed what the first left
+    write_atomically(tmp_path / "other", b"new")
+    assert len(list(tmp_path.iterdir())) == 3  # not ours to remove
+    write_atomically(target, b"new")
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {name: b"new", "other": b"new"}
+
+
+def test_many_writers_of_one_file_leave_one_whole_file_and_no_rest(tmp_path: Path) -> None:
+    target, failures = tmp_path / "out.bin", []
+
+    def write(data: bytes) -> None:
+        try:
+            for _ in range(30):
+                write_atomically(target, data)
+        except BaseException as error:
+            failures.append(error)
+
+    contents = [bytes([k]) * 1000 for k in range(8)]
+    threads = [threading.Thread(target=write, args=(data,)) for data in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert target.read_bytes() in contents
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.bin"]
+
+
+def test_of_many_writers_that_replace_nothing_one_succeeds(tmp_path: Path) -> None:
+    target = tmp_path / "out.bin"
+    barrier, wrote = threading.Barrier(8), []
+
+    def write(data: bytes) -> None:
+        barrier.wait()
+        if write_atomically(target, data, replace=False):
+            wrote.append(data)
+
+    threads = [threading.Thread(target=write, args=(bytes([k]) * 1000,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(wrote) == 1
+    assert target.read_bytes() == wrote[0]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.bin"]
+
+
+def test_without_links_a_file_that_is_there_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", fail)
+    assert write_atomically(tmp_path / "a", b"first", replace=False)
+    assert not write_atomically(tmp_path / "a", b"second", replace=False)
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {"a": b"first"}
+
+
+def test_a_file_is_held_once_and_free_when_it_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    with (tmp_path / "a").open("rb") as first, (tmp_path / "a").open("rb") as second:
+        assert hold(first)
+        assert not hold(second)
+        first.close()
+        assert hold(second)
+
+
+def test_only_plain_files_of_a_bounded_size_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_plain(tmp_path / "a", most=5) == b"12345"
+    with pytest.raises(OSError, match="it has 5 bytes, and 4 are the most"):
+        read_plain(tmp_path / "a", most=4)
+    with pytest.raises(OSError, match="it is a folder"):
+        read_plain(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_plain(tmp_path / "b")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes in the file system are POSIX's")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path(os.devnull)):
+        with pytest.raises(OSError, match="it is not a plain file"):
+            read_plain(path)
 
 
 def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:

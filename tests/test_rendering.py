@@ -7,6 +7,8 @@ from collections.abc import Callable
 import matplotlib as mpl
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.style import library
@@ -186,6 +188,51 @@ def test_many_named_features_show_the_strongest() -> None:
     assert "the 40 strongest of 100 features" in labels
 
 
+def coloured(image: np.ndarray, red: bool) -> np.ndarray:
+    """Where a picture (h, w, 3) is clearly red, or blue."""
+    strong, weak = (image[..., 0], image[..., 2]) if red else (image[..., 2], image[..., 0])
+    return strong.astype(int) - weak > 60
+
+
+@given(st.integers(41, 40_000), st.data())
+def test_a_spike_shows_wherever_it_is_in_a_series_of_any_length(length: int, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, length - 1))
+    values = np.zeros(length)
+    values[at] = 1.0
+    figure = bars(values)
+    image = pixels(figure)
+    columns = np.flatnonzero(coloured(image, red=True).sum(axis=0) > 100)  # of its full height
+    assert len(columns) >= 1
+    place, _ = figure.axes[0].transData.transform((at, 0))
+    assert abs(columns.mean() + 0.5 - place) < 2 + figure.axes[0].bbox.width / 650
+    assert not coloured(image, red=False).any()
+
+
+def test_neighbours_of_both_signs_both_show() -> None:
+    values = np.zeros(16_000)
+    values[9000], values[9001] = -1.0, 1.0
+    image = pixels(bars(values))
+    assert (coloured(image, red=True).sum(axis=0) > 100).any()
+    assert (coloured(image, red=False).sum(axis=0) > 100).any()
+
+
+def test_a_series_that_fits_is_drawn_value_by_value() -> None:
+    values = np.random.default_rng(1).normal(size=500)
+    drawn = [patch.get_data() for patch in bars(values).axes[0].patches]
+    together = sum(data.values for data in drawn) * np.abs(values).max()
+    np.testing.assert_allclose(together, values, rtol=1e-12)
+    np.testing.assert_array_equal(drawn[0].edges, np.arange(501) - 0.5)
+
+
+@pytest.mark.parametrize(("shape", "value"), [((4, 5000), 1.0), ((3000, 6), -1.0), ((1000, 900), 1.0)])
+def test_a_strong_entry_shows_in_a_table_of_any_size(shape: tuple[int, int], value: float) -> None:
+    values = np.zeros(shape)
+    values[shape[0] // 3, shape[1] // 7] = value
+    assert (
+        coloured(pixels(heatmap(values)), red=value > 0).sum() > coloured(pixels(heatmap(0 * values)), value > 0).sum()
+    )
+
+
 @pytest.mark.parametrize(
     "draw",
     [
@@ -197,7 +244,8 @@ def test_many_named_features_show_the_strongest() -> None:
         lambda: signed(MAP, percentile=float("nan")),
         lambda: overlay(PICTURE, MAP[:5]),
         lambda: overlay(PICTURE * np.nan, MAP),
-        lambda: overlay(PICTURE[..., 0], MAP),
+        lambda: overlay(PICTURE[..., :2], MAP),
+        lambda: overlay(PICTURE[..., 0].T, MAP),
         lambda: bars([1.0, np.nan]),
         lambda: bars(MAP),
         lambda: bars([]),

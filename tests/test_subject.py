@@ -1,6 +1,7 @@
 """What metrics are computed on: probabilities, masks, and attributions from anywhere."""
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -345,3 +346,44 @@ def test_another_classs_nan_is_no_miss():
     subject = Subject(model, np.ones((2, 1, 3, 4)), 0, output="logit")
     with pytest.raises(ModelError, match="not finite where a metric changed the input"):
         DiffID("zero")(subject, np.ones((2, 1, 3, 4)))
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_masked_arrays_serve_where_nothing_is_masked_and_are_refused_elsewhere(masked):
+    mask = np.zeros((3, *SHAPE[1:]), bool)
+    mask[1, 2, 3] = masked
+    over_channels = np.repeat(mask[:, None], SHAPE[0], axis=1)
+    maps = np.ma.masked_array(inputs(seed=4), over_channels)
+    object_masks = np.ma.masked_array(~mask, mask)
+    boxes = np.ma.masked_array([[0, 0, 1, 1]] * 3, [[masked] * 4] * 3)
+    attempts = {
+        "attributions": lambda: subject().maps(maps),
+        "masks": lambda: subject(masks=object_masks),
+        "boxes": lambda: subject(boxes=boxes),
+    }
+    for what, attempt in attempts.items():
+        if masked:
+            with pytest.raises(InvalidInput, match=rf"^{what}.* entries masked .*array\.filled\(0\)"):
+                attempt()
+        else:
+            attempt()
+    # The advice is followed.
+    assert subject().maps(maps.filled(0)).shape == (3, *SHAPE)
+    assert subject(masks=object_masks.filled(0)).object_masks.sum() == mask.size - masked
+
+
+@pytest.mark.parametrize("save", ["np.save", "np.savez"])
+def test_files_of_objects_are_refused_without_advice_to_read_them(tmp_path, save):
+    made = {"np.save": np.save, "np.savez": np.savez}[save]
+    name = "a.npy" if save == "np.save" else "a.npz"
+    made(tmp_path / name, np.array([{}] * 3, dtype=object))
+    with pytest.raises(InvalidInput) as caught:
+        subject().maps(tmp_path / name)
+    assert "pickle" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes in the file system are POSIX's")
+def test_a_pipe_in_place_of_a_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "maps.npy")
+    with pytest.raises(InvalidInput, match="it is not a plain file"):
+        subject().maps(tmp_path / "maps.npy")

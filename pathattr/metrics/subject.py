@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
 from os import PathLike
 from typing import Any, Unpack
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,16 @@ from scipy import special
 from pathattr.attribution import Attribution
 from pathattr.backend import Call
 from pathattr.base import Posed, Question
-from pathattr.checks import check_finite, numbers
+from pathattr.checks import check_finite, numbers, unmasked
 from pathattr.engine import Engine
 from pathattr.errors import InvalidInput, ModelError
+from pathattr.files import read_plain
 from pathattr.layout import Array
 from pathattr.quadrature import RULES
 from pathattr.schedules import LinearRamp
 from pathattr.targets import Link, Objective, objective_for, resolve_targets
 
+ZIP = b"PK"  # how an archive begins
 FIRST = 8  # outputs of an example: enough to tell two models apart
 
 
@@ -142,6 +144,7 @@ class Subject(Question):
         if isinstance(attributions, Attribution):
             attributions = attributions.numpy()
         backend = self._engine.backend
+        attributions = unmasked("attributions", attributions)
         native = type(backend).recognises_array(attributions)
         array = numbers(
             "attributions must be numbers, in one shape", backend.to_numpy(attributions) if native else attributions
@@ -266,14 +269,16 @@ def _boxed(boxes: Any, spatial: tuple[int, ...], batch: int) -> NDArray[np.bool_
 def _from_file(path: str | PathLike[str]) -> Any:
     """Return what a file holds: an Attribution, or an array of `np.save`; nothing is unpickled."""
     try:
-        found = np.load(path, allow_pickle=False)
+        data = read_plain(path)
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, EOFError, BadZipFile) as error:
+    if data[: len(ZIP)] == ZIP:  # an archive of several arrays, as an Attribution is, whatever the file is called
+        return Attribution.load(path)
+    try:
+        found = np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception as error:  # NumPy's own sentences advise what must not be done with a foreign file
         raise InvalidInput(
-            f"{path} is no file of attributions: expected Attribution.save's or np.save's ({error})"
+            f"{path} is no file of attributions: expected numbers that Attribution.save or np.save wrote; files of "
+            "Python objects are never read"
         ) from error
-    if isinstance(found, np.ndarray):
-        return found
-    found.close()  # an archive of several arrays, as an Attribution is, whatever the file is called
-    return Attribution.load(path)
+    return found
