@@ -20,8 +20,10 @@ from pathattr.errors import InvalidInput, ModelError
 from pathattr.randomising import cannot
 from pathattr.targets import Objective
 from pathattr_torch import randomising
+from pathattr_torch.advice import NOT_DIFFERENTIABLE, advised
 from pathattr_torch.modes import Modes
 from pathattr_torch.network import build
+from pathattr_torch.parts import check, modules
 
 _FLOATS = (torch.float32, torch.float64)
 
@@ -81,13 +83,13 @@ class TorchBackend(Backend):
             pathattr_keras.check_precision(model)
             self.model_link = pathattr_keras.ending_link(model)
             self.channel_axis = self.class_axis = pathattr_keras.channel_axis(model)
-        if isinstance(model, nn.Module):
-            _check(model, training=not self._keras)
+        for name, module in modules(model):
+            check(name, module)
         self._model, self._call = model, call
         self._modes = Modes.of({**self.options, **options})
         self._callee = self._modes.callee(model)
-        self._parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
-        held = next((p for p in self._parameters if p.is_floating_point()), None)
+        parameters = model.parameters() if isinstance(model, nn.Module) else ()
+        held = next((p for p in parameters if p.is_floating_point()), None)
         like = inputs if isinstance(inputs, Tensor) else torch.as_tensor(inputs)
         self._batch = like.shape[0] if like.ndim else 0
         self._device = like.device if held is None else held.device
@@ -101,16 +103,13 @@ class TorchBackend(Backend):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Work outside any surrounding inference mode, with the parameters' gradients off; put them back after."""
-        wanted = [parameter.requires_grad for parameter in self._parameters]
-        with torch.inference_mode(False), torch.no_grad(), self._modes.held():
-            try:
-                for parameter in self._parameters:
-                    parameter.requires_grad_(False)
-                yield
-            finally:
-                for parameter, was in zip(self._parameters, wanted, strict=True):
-                    parameter.requires_grad_(was)
+        """Work outside any surrounding inference mode.
+
+        Gradients are taken with respect to the points only, so that the parameters' flags, which other threads see
+        too, stay as they are.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
 
     @property
     def has_float64(self) -> bool:
@@ -204,8 +203,25 @@ class TorchBackend(Backend):
         return super().memory()
 
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> Tensor:
-        points = self._modes.arranged(points)
-        args, kwargs = self._call.bind(points, lambda value: self._repeated(value, rows))
+        return self._forward(points, rows)[1].detach().clone()  # the model may use its memory again
+
+    def scores(self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]) -> Tensor:
+        with torch.enable_grad():
+            return objective.score(self, self._forward(points, rows)[1], targets).detach().clone()
+
+    def _forward(self, points: Any, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+        """Return points that gradients can be taken of, and the model's outputs there.
+
+        Scores alone are computed in this way too: without gradients PyTorch chooses other kernels for some layers
+        (an encoder's, with a padding mask), which are other functions.
+        """
+        with torch.enable_grad(), advised():
+            points = points.detach().requires_grad_(True)
+            return points, self._called(points, rows)
+
+    def _called(self, points: Tensor, rows: NDArray[np.intp]) -> Tensor:
+        # A copy, which the model may change in place.
+        args, kwargs = self._call.bind(self._modes.copied(points), lambda value: self._repeated(value, rows))
         with self._modes.casting(self._device):
             given = pathattr_keras.call(self._model, args, kwargs) if self._keras else self._callee(*args, **kwargs)
         outputs = first_output(given, self.recognises_array)
@@ -221,20 +237,16 @@ class TorchBackend(Backend):
     def gradient(
         self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
     ) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            points = points.detach().requires_grad_(True)
-            scores = objective.score(self, self.outputs(points, rows), targets)
+        with torch.enable_grad(), advised():
+            points, outputs = self._forward(points, rows)
+            scores = objective.score(self, outputs, targets)
             # Rows are independent, so the gradient of their sum holds each row's own.
             (gradients,) = (
                 torch.autograd.grad(scores.sum(), points, allow_unused=True) if scores.requires_grad else (None,)
             )
         if gradients is None:
-            raise ModelError(
-                "the explained score is not differentiable with respect to the input: does the model detach it, run "
-                "under no_grad, round, take an argmax, or not use this input at all? Pass a model whose output depends "
-                "on its input smoothly, and an output before any argmax"
-            )
-        return scores.detach(), gradients.detach()
+            raise ModelError(NOT_DIFFERENTIABLE)
+        return scores.detach().clone(), gradients.detach()
 
     def _repeated(self, value: Any, rows: NDArray[np.intp]) -> Any:
         """Return a further input for the nodes of the given examples, on the model's device."""
@@ -289,19 +301,3 @@ def _module(model: Any) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise cannot("torch", f"{type(model).__name__} is no module")
     return model
-
-
-def _check(model: nn.Module, *, training: bool) -> None:
-    """Raise ModelError for a module made where gradients are forbidden or, if asked, in training mode in any part."""
-    for name, module in model.named_modules():
-        if training and module.training:
-            where = f"its part {name!r} ({type(module).__name__})" if name else "it"
-            raise ModelError(
-                f"the model is in training mode ({where}): dropout and batch statistics would make attributions random "
-                "or dependent on batch-mates. Call model.eval() first"
-            )
-    if any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers())):
-        raise ModelError(
-            "the model was made inside torch.inference_mode(), where tensors cannot take part in gradients: build or "
-            "load it outside (explaining it inside is fine)"
-        )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,6 +17,7 @@ from pathattr.errors import InvalidInput
 from pathattr.naming import one_of
 
 _compiled: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+_compiling = Lock()
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,11 @@ class Modes:
     """How the model runs; each field is the option of that name.
 
     `autocast="bfloat16"` runs what autocast allows in half precision: parameters, scores and gradients stay float32.
-    `tf32` lets CUDA multiply float32 in fewer bits (True), forbids it (False) or leaves the global setting (None).
     `channels_last` lays pictures out as convolutions on tensor cores like them. `compile` runs `torch.compile(model)`,
     compiled once per model.
     """
 
     autocast: str | None = None
-    tf32: bool | None = None
     channels_last: bool = False
     compile: bool = False
 
@@ -52,34 +52,19 @@ class Modes:
             )
         forward: Any = model.forward
         bound = getattr(forward, "__self__", None) is model
-        if model not in _compiled:
-            # The function, not the method: the table must not keep the model alive.
-            _compiled[model] = torch.compile(forward.__func__ if bound else forward)
-        return partial(_compiled[model], model) if bound else _compiled[model]
+        with _compiling:
+            if model not in _compiled:
+                # The function, not the method: the table must not keep the model alive.
+                _compiled[model] = torch.compile(forward.__func__ if bound else forward)
+            compiled = _compiled[model]
+        return partial(compiled, model) if bound else compiled
 
-    def arranged(self, points: Tensor) -> Tensor:
-        """Return points in the memory layout that was asked for."""
+    def copied(self, points: Tensor) -> Tensor:
+        """Return a copy of points in the memory layout that was asked for."""
         if self.channels_last and points.ndim in (4, 5):
-            layout = torch.channels_last if points.ndim == 4 else torch.channels_last_3d
-            return points.contiguous(memory_format=layout)
-        return points
+            return points.clone(memory_format=torch.channels_last if points.ndim == 4 else torch.channels_last_3d)
+        return points.clone(memory_format=torch.contiguous_format)
 
     def casting(self, device: torch.device) -> AbstractContextManager[Any]:
         """Hold autocast for a call of the model."""
         return nullcontext() if self.autocast is None else torch.autocast(device.type, torch.bfloat16)
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the global switches for the run, and put them back as they were."""
-        if self.tf32 is None:
-            yield
-            return
-        parts: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
-        before = [part.allow_tf32 for part in parts]
-        try:
-            for part in parts:
-                part.allow_tf32 = self.tf32
-            yield
-        finally:
-            for part, was in zip(parts, before, strict=True):
-                part.allow_tf32 = was

@@ -21,7 +21,6 @@ MODES = {
     "channels last": {"channels_last": True},
     "torch.compile": {"compile": True},
     "bfloat16 autocast": {"autocast": "bfloat16"},
-    "TF32": {"tf32": True},
 }
 
 
