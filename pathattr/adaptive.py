@@ -103,7 +103,7 @@ def _project(engine: Engine, seats: list[_Seat], position: Array, gradients: Any
         while last < len(seats) and seats[last] is seat:
             last += 1
         block = gradients[first:last][None]
-        tables = [backend.to_numpy(term.project(backend, block))[0] for term in seat.walk.terms]
+        tables = [backend.to_numpy(part)[0] for part in seat.walk.project(block)]
         for i in range(first, last):
             seat.projections[float(position[i])] = tuple(table[i - first].astype(np.float64) for table in tables)
         first = last

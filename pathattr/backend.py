@@ -5,7 +5,7 @@ A backend wraps one model for one call. Engine and families know no framework; a
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.errors import InvalidInput, ModelError
+from pathattr.ops import Applied, Ops
 from pathattr.randomising import cannot
 from pathattr.targets import Link, Objective
 
@@ -65,7 +66,7 @@ class Call:
         return [points, *(repeat(value) for value in self.args)], kwargs
 
 
-class Backend(ABC):
+class Backend(Ops):
     """One framework's side of the work: arrays, a dozen operations, and gradients of the user's model.
 
     Publish one in the entry-point group `pathattr.backends`, under the name of the framework's top-level
@@ -175,34 +176,13 @@ class Backend(ABC):
     def restore(self, array: NDArray[np.float64], like: Any) -> Any:
         """Return a float64 result in the container, dtype and device of `like`, the caller's inputs."""
 
-    # Operations
-    @abstractmethod
-    def einsum(self, equation: str, left: Any, right: Any) -> Any:
-        """Return the product of two operands."""
+    # Operations, beside those of `Ops`
+    def apply(self, function: Applied, *arrays: Any) -> Any:
+        """Return function(ops, *arrays), compiled where this framework is slow at one operation after the other.
 
-    @abstractmethod
-    def clip(self, x: Any, low: float, high: float) -> Any:
-        """Return x limited to [low, high]."""
-
-    @abstractmethod
-    def cos(self, x: Any) -> Any:
-        """Return the cosine."""
-
-    @abstractmethod
-    def exp(self, x: Any) -> Any:
-        """Return the exponential."""
-
-    @abstractmethod
-    def where(self, condition: Any, x: Any, y: Any) -> Any:
-        """Return x where the condition holds, else y."""
-
-    @abstractmethod
-    def reshape(self, x: Any, shape: tuple[int, ...]) -> Any:
-        """Return x in another shape, C order."""
-
-    @abstractmethod
-    def concat(self, arrays: Sequence[Any], axis: int) -> Any:
-        """Return arrays joined along an existing axis."""
+        `function` is a value: equal ones do the same, and share what has been compiled.
+        """
+        return function(self, *arrays)
 
     @abstractmethod
     def take(self, x: Any, rows: NDArray[np.intp]) -> Any:

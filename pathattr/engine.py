@@ -245,8 +245,8 @@ class Engine:
             for j in range(size):
                 features.add(gradients[:, j], increments[:, j])
             if self.components:
-                for term, total, moved in zip(walk.terms, parts, gates, strict=True):
-                    projections = backend.wide(term.project(backend, gradients))
+                for projection, total, moved in zip(walk.project(gradients), parts, gates, strict=True):
+                    projections = backend.wide(projection)
                     for j in range(size):
                         total.add(projections[:, j], moved[:, j])
             report(before + len(paths) * (first + size) / nodes)

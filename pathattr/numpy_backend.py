@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pathattr.backend import NO_OPTIONS, Backend, Call, type_name
 from pathattr.errors import InvalidInput, ModelError
+from pathattr.ops import NumpyOps
 from pathattr.targets import Objective
 
 
@@ -39,14 +40,11 @@ class GradientCallback:
     value: Callable[[NDArray[Any], int], NDArray[Any]] | None = None
 
 
-class NumpyBackend(Backend):
+class NumpyBackend(NumpyOps, Backend):
     """The reference: plain NumPy, in the inputs' own precision.
 
     Models are NumpyModel, GradientCallback, or a pair (value, gradient) of functions of the points: a score
     (points,) and its gradient.
-
-    Every product is one matrix product per node, image and channel, so its bits do not depend on what else
-    is in the block.
     """
 
     name = "numpy"
@@ -103,46 +101,6 @@ class NumpyBackend(Backend):
 
     def restore(self, array: NDArray[np.float64], like: Any) -> NDArray[Any]:
         return array.astype(like.dtype)
-
-    def einsum(self, equation: str, left: Any, right: Any) -> NDArray[Any]:
-        """Return the product, one matrix product per index of the labels `b`, `n` and those on both sides."""
-        inputs, output = equation.split("->")
-        a, b = inputs.split(",")
-        batch = [label for label in output if label in "bn" or (label in a and label in b)]
-        summed = [label for label in a if label in b and label not in output]
-        rows = [label for label in a if label not in batch and label not in summed]
-        columns = [label for label in b if label not in batch and label not in summed]
-        size = dict(zip(a, left.shape, strict=True)) | dict(zip(b, right.shape, strict=True))
-
-        def arranged(x: Any, labels: str, first: list[str], second: list[str]) -> NDArray[Any]:
-            x = x.transpose([labels.index(label) for label in batch + first + second if label in labels])
-            outer = [size[label] if label in labels else 1 for label in batch]
-            return np.reshape(x, [*outer, *(int(np.prod([size[q] for q in group])) for group in (first, second))])
-
-        if summed:
-            product = np.matmul(arranged(left, a, rows, summed), arranged(right, b, summed, columns))
-        else:
-            product = arranged(left, a, rows, []) * arranged(right, b, [], columns)
-        product = product.reshape([size[label] for label in batch + rows + columns])
-        return product.transpose([(batch + rows + columns).index(label) for label in output])
-
-    def clip(self, x: Any, low: float, high: float) -> NDArray[Any]:
-        return np.clip(x, low, high)
-
-    def cos(self, x: Any) -> NDArray[Any]:
-        return np.cos(x)
-
-    def exp(self, x: Any) -> NDArray[Any]:
-        return np.exp(x)
-
-    def where(self, condition: Any, x: Any, y: Any) -> NDArray[Any]:
-        return np.where(condition, x, y)
-
-    def reshape(self, x: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-        return np.reshape(x, shape)
-
-    def concat(self, arrays: Sequence[Any], axis: int) -> NDArray[Any]:
-        return np.concatenate(arrays, axis)
 
     def take(self, x: Any, rows: NDArray[np.intp]) -> NDArray[Any]:
         return np.asarray(x)[rows]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from pathattr.backend import Backend
 from pathattr.contraction import Contraction, contraction
-from pathattr.families.base import Decomposition
-from pathattr.layout import Array, Layout
+from pathattr.families.base import Decomposition, Transform
+from pathattr.layout import Array, Layout, spatial_labels
+from pathattr.ops import Ops
 from pathattr.quadrature import Edges
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ class Walk:
         self._rank = len(paths[0].start.shape)
         self.terms = [_Operands(backend, engine.layout, paths, k) for k in range(len(paths[0].decomposition.terms))]
         self.strengths = [term.strengths_on_host for term in self.terms]
+        self._transform = paths[0].decomposition.transform
+        spatial = spatial_labels(len(paths[0].decomposition.shape) - 1)
+        self._axes = tuple(2 + engine.layout.labels.index(label) for label in spatial)  # after images and nodes
         self._start = backend.asarray(np.stack([path.start for path in paths]))[:, None]
         self._end = backend.asarray(np.stack([path.end for path in paths]))[:, None]
         count, padding = nodes + engine.rule.window - 1, engine.rule.padding
@@ -78,13 +82,26 @@ class Walk:
         """Return the points at edges (images, edges), natively (images, edges, *example), and each term's gates."""
         gates = [self._gate(term, low, high, share) for term in self.terms]
         points = self._start
-        for term, gate in zip(self.terms, gates, strict=True):
-            points = points + term.synthesise(self._backend, self._backend.narrow(gate))
+        parts = [
+            term.synthesise(self._backend, self._backend.narrow(gate))
+            for term, gate in zip(self.terms, gates, strict=True)
+        ]
+        if self._transform is not None:
+            parts = [self._backend.apply(_Synthesis(self._transform, self._axes), *parts)]
+        for part in parts:
+            points = points + part
         arrived = (low >= 1) & (share == 0)
         if arrived.any():  # the end point is x itself, not its synthesis
             mask = self._backend.wide(arrived.astype(np.float64).reshape(*arrived.shape, *(1,) * self._rank))
             points = self._backend.where(mask > 0.5, self._end, points)
         return points, gates
+
+    def project(self, gradients: Any) -> list[Any]:
+        """Return ⟨gradient, C_k⟩ for gradients (images, nodes, *example), one array (images, nodes, *gate) a term."""
+        parts = [gradients] * len(self.terms)
+        if self._transform is not None:
+            parts = self._backend.apply(_Adjoint(self._transform, self._axes), gradients)
+        return [term.project(self._backend, part) for term, part in zip(self.terms, parts, strict=True)]
 
     def _gate(self, term: _Operands, low: Array, high: Array, share: Array) -> Any:
         """Return a term's gates at edges (images, edges), wide (images, edges, *gate)."""
@@ -127,18 +144,43 @@ class _Operands:
             labels.append(own)
             self._factors.append(backend.asarray(array))
         gates = "bn" + (term.gates.replace(dropped, "") if dropped else term.gates)
-        example = "bn" + layout.labels
-        sizes = paths[0].decomposition.sizes(term) | {"b": 1, "n": 1}
-        self._synthesis: Contraction = contraction([gates, *labels], example, sizes)
-        self._adjoint: Contraction = contraction([example, *labels], gates, sizes)
+        decomposition = paths[0].decomposition
+        # A spectrum is arranged as the example is, each frequency in the place of its axis.
+        places = dict(zip(decomposition.labels, term.spectrum or decomposition.labels, strict=True))
+        arranged = "bn" + "".join(places[label] for label in layout.labels)
+        sizes = decomposition.sizes(term) | {"b": 1, "n": 1}
+        self._synthesis: Contraction = contraction([gates, *labels], arranged, sizes)
+        self._adjoint: Contraction = contraction([arranged, *labels], gates, sizes)
 
     def synthesise(self, backend: Backend, gates: Any) -> Any:
-        """Return Σ_k g_k C_k for gates (images, nodes, *gate), arranged as the user's examples."""
+        """Return the equation's result for gates (images, nodes, *gate), arranged as the user's examples."""
         return self._synthesis(backend.einsum, [gates, *self._factors])
 
     def project(self, backend: Backend, gradients: Any) -> Any:
-        """Return ⟨gradient, C_k⟩ for gradients (images, nodes, *example)."""
+        """Return its adjoint, (images, nodes, *gate), at gradients that are so arranged."""
         return self._adjoint(backend.einsum, [gradients, *self._factors])
+
+
+@dataclass(frozen=True)
+class _Synthesis:
+    """A transform along some axes as a function of spectra: a value, so that what is compiled is found again."""
+
+    transform: Transform
+    axes: tuple[int, ...]
+
+    def __call__(self, ops: Ops, *spectra: Any) -> Any:
+        return self.transform.synthesise(ops, spectra, self.axes)
+
+
+@dataclass(frozen=True)
+class _Adjoint:
+    """The other direction, as a function of gradients."""
+
+    transform: Transform
+    axes: tuple[int, ...]
+
+    def __call__(self, ops: Ops, gradients: Any) -> list[Any]:
+        return list(self.transform.adjoint(ops, gradients, self.axes))
 
 
 def _combine(weights: Sequence[float], size: int, edges: Any) -> Any:

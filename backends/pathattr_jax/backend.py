@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from pathattr.backend import NO_OPTIONS, Backend, Call, first_output
 from pathattr.errors import InvalidInput, ModelError
+from pathattr.ops import Applied
 from pathattr.targets import Objective
 from pathattr_jax import randomising
 from pathattr_jax.cache import Compiled, Gradient, keep, kept, reached, unchanged, weakly
 from pathattr_jax.models import Functional, arrays_of, functional, kind_of, unbound
 from pathattr_jax.network import build
+from pathattr_jax.ops import JaxOps, applied
 from pathattr_jax.trees import Frame, is_array, split
 
 # What JAX raises where a function asks a traced array for its numbers.
@@ -31,7 +33,7 @@ _UNTRACEABLE = (
 )
 
 
-class JaxBackend(Backend):
+class JaxBackend(JaxOps, Backend):
     """Functions of JAX arrays, (apply, params), Flax modules (bound linen, nnx), Equinox modules, Keras on JAX.
 
     Of a pair, `apply(params, x, ...)` is a function or a linen module that is not bound. Equinox modules are written
@@ -166,27 +168,8 @@ class JaxBackend(Backend):
             return jax.device_put(result, like.sharding if like.committed else None)
         return result
 
-    def einsum(self, equation: str, left: Any, right: Any) -> jax.Array:
-        # Some devices multiply float32 in fewer bits by default.
-        return jnp.einsum(equation, left, right, precision="highest")
-
-    def clip(self, x: Any, low: float, high: float) -> jax.Array:
-        return jnp.clip(x, low, high)
-
-    def cos(self, x: Any) -> jax.Array:
-        return jnp.cos(x)
-
-    def exp(self, x: Any) -> jax.Array:
-        return jnp.exp(x)
-
-    def where(self, condition: Any, x: Any, y: Any) -> jax.Array:
-        return jnp.where(condition, x, y)
-
-    def reshape(self, x: Any, shape: tuple[int, ...]) -> jax.Array:
-        return jnp.reshape(x, shape)
-
-    def concat(self, arrays: Sequence[Any], axis: int) -> jax.Array:
-        return jnp.concatenate(list(arrays), axis=axis)
+    def apply(self, function: Applied, *arrays: Any) -> Any:
+        return applied(function, *arrays)
 
     def take(self, x: Any, rows: NDArray[np.intp]) -> jax.Array:
         return _take(x, _indices(rows))

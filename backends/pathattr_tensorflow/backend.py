@@ -16,16 +16,18 @@ from numpy.typing import NDArray
 import pathattr_keras
 from pathattr.backend import NO_OPTIONS, Backend, Call
 from pathattr.errors import InvalidInput, ModelError, PathattrError
+from pathattr.ops import Applied
 from pathattr.targets import Objective
 from pathattr_tensorflow import randomising
 from pathattr_tensorflow.network import SceneNetwork
+from pathattr_tensorflow.ops import TensorFlowOps, applied
 from pathattr_tensorflow.tracing import traces_of
 
 SIGNATURE = "serving_default"
 _Concrete = tf.types.experimental.ConcreteFunction
 
 
-class TensorFlowBackend(Backend):
+class TensorFlowBackend(TensorFlowOps, Backend):
     """Modules, SavedModels, Keras models and functions of TensorFlow.
 
     They run in the dtype and on the device of their variables: inputs of another are taken there, and the attributions
@@ -149,28 +151,8 @@ class TensorFlowBackend(Backend):
         with tf.device(like.device):
             return tf.cast(tf.constant(array), like.dtype)
 
-    def einsum(self, equation: str, left: Any, right: Any) -> tf.Tensor:
-        return tf.einsum(equation, left, right)
-
-    def clip(self, x: Any, low: float, high: float) -> tf.Tensor:
-        return tf.clip_by_value(x, tf.constant(low, x.dtype), tf.constant(high, x.dtype))
-
-    def cos(self, x: Any) -> tf.Tensor:
-        return tf.cos(x)
-
-    def exp(self, x: Any) -> tf.Tensor:
-        return tf.exp(x)
-
-    def where(self, condition: Any, x: Any, y: Any) -> tf.Tensor:
-        # TensorFlow would make a number a float32 and then refuse the other array.
-        dtype = next((part.dtype for part in (x, y) if self.recognises_array(part)), tf.float64)
-        return tf.where(condition, *(p if self.recognises_array(p) else tf.constant(p, dtype) for p in (x, y)))
-
-    def reshape(self, x: Any, shape: tuple[int, ...]) -> tf.Tensor:
-        return tf.reshape(x, shape)
-
-    def concat(self, arrays: Sequence[Any], axis: int) -> tf.Tensor:
-        return tf.concat(list(arrays), axis)
+    def apply(self, function: Applied, *arrays: Any) -> Any:
+        return applied(function, *arrays)
 
     def take(self, x: Any, rows: NDArray[np.intp]) -> tf.Tensor:
         return tf.gather(x, rows)

@@ -19,7 +19,7 @@ from pathattr.backend import NO_OPTIONS, Backend, Call, Memory, first_output
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.randomising import cannot
 from pathattr.targets import Objective
-from pathattr_torch import randomising
+from pathattr_torch import fourier, randomising
 from pathattr_torch.advice import NOT_DIFFERENTIABLE, advised
 from pathattr_torch.modes import Modes
 from pathattr_torch.network import build
@@ -166,6 +166,12 @@ class TorchBackend(Backend):
 
     def concat(self, arrays: Sequence[Any], axis: int) -> Tensor:
         return torch.cat(list(arrays), dim=axis)
+
+    def dct(self, x: Any, axis: int) -> Tensor:
+        return fourier.dct(x, axis)
+
+    def idct(self, x: Any, axis: int) -> Tensor:
+        return fourier.idct(x, axis)
 
     def take(self, x: Any, rows: NDArray[np.intp]) -> Tensor:
         return torch.index_select(x, 0, sent(rows, x.device))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from pathattr.contraction import contraction
 from pathattr.layout import Array, spatial_labels
+from pathattr.ops import NumpyOps, Ops
 from pathattr.orderings import Facts, Ordering
 
 
@@ -33,6 +35,11 @@ class Term:
     slices), the others the components of one spectrum. `energy` is the L2 norm of every component, of the
     gates' shape; `frequency` (0 low to 1 high), `scale` (0 coarsest, whole numbers) and `decay` (see `Facts`)
     broadcast to it.
+
+    Where no equation is cheap (a transform of thousands of points is no matrix), the decomposition brings its own
+    synthesis and adjoint, a `Transform`, and the equation gives what that takes: `spectrum` labels it, channels
+    first and then one label in place of each spatial axis, such as "cpq". The equation is mostly gates times
+    coefficients then.
     """
 
     gates: str
@@ -43,6 +50,7 @@ class Term:
     scale: Array | None = None
     decay: Array | None = None
     name: str = ""
+    spectrum: str = ""
 
     def __post_init__(self) -> None:
         assert len(self.gates) == self.energy.ndim >= self.groups, (self.gates, self.energy.shape)
@@ -52,20 +60,43 @@ class Term:
         return [gates + self.gates, *(factor.labels for factor in self.factors)]
 
 
+class Transform(ABC):
+    """A linear map from spectra to differences, and its adjoint, as functions of a framework's arithmetic.
+
+    A frozen dataclass that depends on the shape alone. Both directions work along any `axes`: the places of the
+    spatial axes among those of the arrays, in order; the other axes (images, nodes, channels) are carried along. What
+    they do must not depend on how many of those there are, and only `ops` and Python's operators touch the arrays.
+    """
+
+    @abstractmethod
+    def synthesise(self, ops: Ops, spectra: Sequence[Any], axes: tuple[int, ...]) -> Any:
+        """Return the sum of what all spectra stand for; one array a term, its frequencies along `axes`."""
+
+    @abstractmethod
+    def adjoint(self, ops: Ops, difference: Any, axes: tuple[int, ...]) -> Sequence[Any]:
+        """Return one array a term such that Σ⟨spectrum, adjoint(v)⟩ = ⟨synthesise(spectra), v⟩."""
+
+
 @dataclass(frozen=True)
 class Decomposition:
     """A difference of shape (channels, *spatial) as a sum of components: terms that are added up.
 
     The same equation read in two directions synthesises a difference from gates, and projects a gradient
-    onto the components.
+    onto the components. With a `transform`, equations give spectra, and it adds them up to the difference.
     """
 
     shape: tuple[int, ...]
     terms: tuple[Term, ...]
+    transform: Transform | None = None
+
+    def __post_init__(self) -> None:
+        for term in self.terms:
+            assert bool(term.spectrum) == (self.transform is not None), "spectra are what a transform takes"
+            assert not term.spectrum or (term.spectrum[0], len(term.spectrum)) == ("c", len(self.shape))
 
     def sizes(self, term: Term) -> dict[str, int]:
         """Return the length of every label of a term's equation."""
-        sizes = dict(zip(self.labels, self.shape, strict=True))
+        sizes = dict(zip(self.labels, self.shape, strict=True)) if not term.spectrum else {"c": self.shape[0]}
         for labels, shape in [
             (term.gates, term.energy.shape),
             *((f.labels, f.array.shape) for f in term.factors),
@@ -105,20 +136,28 @@ class Decomposition:
 
     def synthesise(self, gates: tuple[Array, ...]) -> Array:
         """Return Σ_k g_k C_k, of the difference's shape, from one array of gates per term."""
-        total = np.zeros(self.shape)
+        parts = []
         for term, g in zip(self.terms, gates, strict=True):
-            plan = contraction(term.inputs(), self.labels, self.sizes(term))
-            total += plan(np.einsum, [g, *(factor.array for factor in term.factors)])
-        return total
+            plan = contraction(term.inputs(), term.spectrum or self.labels, self.sizes(term))
+            parts.append(plan(np.einsum, [g, *(factor.array for factor in term.factors)]))
+        if self.transform is not None:
+            return np.asarray(self.transform.synthesise(NumpyOps(), parts, self._axes))
+        return np.asarray(sum(parts, np.zeros(self.shape)))
 
     def project(self, gradient: Array) -> tuple[Array, ...]:
         """Return ⟨gradient, C_k⟩ for every component: the adjoint of `synthesise`, one array per term."""
+        adjoint = None if self.transform is None else self.transform.adjoint(NumpyOps(), gradient, self._axes)
         projections = []
-        for term in self.terms:
-            labels = [self.labels, *term.inputs()[1:]]
+        for index, term in enumerate(self.terms):
+            labels = [term.spectrum or self.labels, *term.inputs()[1:]]
             plan = contraction(labels, term.gates, self.sizes(term))
-            projections.append(np.asarray(plan(np.einsum, [gradient, *(factor.array for factor in term.factors)])))
+            part = gradient if adjoint is None else adjoint[index]
+            projections.append(np.asarray(plan(np.einsum, [part, *(factor.array for factor in term.factors)])))
         return tuple(projections)
+
+    @property
+    def _axes(self) -> tuple[int, ...]:
+        return tuple(range(1, len(self.shape)))
 
     def strengths(self, ordering: Ordering, rng: np.random.Generator) -> tuple[Array, ...]:
         """Return the strength in [0, 1] of every component under an ordering, one array per term."""

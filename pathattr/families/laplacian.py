@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from pathattr.checks import whole
 from pathattr.families.base import Decomposition, PathFamily
-from pathattr.families.pyramid import along_spatial, halves_evenly, stack_of_bands
+from pathattr.families.pyramid import halves_evenly, stack_of_bands
 from pathattr.layout import Array
 from pathattr.orderings import ApproximationThenFinest, Ordering, Scale
 
@@ -31,18 +31,18 @@ class Laplacian(PathFamily):
     def decompose(self, difference: Array) -> Decomposition:
         """Return the bands, coarsest first, each upsampled to the full size."""
         residuals: list[Array] = []
-        coarse = difference
-        expand: list[list[Array]] = []  # the matrices from each level up to the one above it
-        while len(residuals) < self.levels and max(coarse.shape[1:]) > 1:
-            halving = [_average(size) for size in coarse.shape[1:]]
-            expand.append([_bilinear(m.shape[0], m.shape[1]) for m in halving])
-            low = along_spatial(coarse, halving)
-            residuals.append(coarse - along_spatial(low, expand[-1]))
+        coarse, sides = difference, [difference.shape[1:]]
+        while len(residuals) < self.levels and max(sides[-1]) > 1:
+            low = coarse
+            for axis in range(1, low.ndim):
+                low = _averaged(low, axis)
+            residuals.append(coarse - _expanded(low, sides[-1]))
+            sides.append(low.shape[1:])
             coarse = low
         bands = []
         for level, band in enumerate([*residuals, coarse]):
-            for matrices in reversed(expand[:level]):
-                band = along_spatial(band, matrices)
+            for finer in reversed(sides[:level]):
+                band = _expanded(band, finer)
             bands.append(band)
         bands.reverse()
         count = len(bands)
@@ -65,25 +65,22 @@ class Laplacian(PathFamily):
         return self, ApproximationThenFinest()
 
 
-@lru_cache(maxsize=64)
-def _average(size: int) -> Array:
-    """Return the matrix (size // 2, size) of means over pairs; the identity for a single pixel."""
+def _averaged(array: Array, axis: int) -> Array:
+    """Return means over pairs along an axis, an odd last one left out; a single pixel as it is."""
+    size = array.shape[axis]
     if size == 1:
-        return np.eye(1)
-    half = size // 2
-    matrix = np.zeros((half, size))
-    matrix[np.arange(half), 2 * np.arange(half)] = 0.5
-    matrix[np.arange(half), 2 * np.arange(half) + 1] = 0.5
-    return matrix
+        return array
+    lead, half = (slice(None),) * axis, size // 2
+    return np.asarray(0.5 * array[(*lead, slice(0, 2 * half, 2))] + 0.5 * array[(*lead, slice(1, 2 * half, 2))])
 
 
-@lru_cache(maxsize=64)
-def _bilinear(coarse: int, fine: int) -> Array:
-    """Return the matrix (fine, coarse) of linear interpolation between pixel centres, clamped at the border."""
-    centre = np.clip((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0, coarse - 1)
-    below = np.floor(centre).astype(int)
-    above = np.minimum(below + 1, coarse - 1)
-    matrix = np.zeros((fine, coarse))
-    np.add.at(matrix, (np.arange(fine), below), 1 - (centre - below))
-    np.add.at(matrix, (np.arange(fine), above), centre - below)
-    return matrix
+def _expanded(array: Array, sides: Sequence[int]) -> Array:
+    """Return an array (channels, *coarse) interpolated linearly between pixel centres, clamped at the border."""
+    for axis, fine in enumerate(sides, start=1):
+        coarse = array.shape[axis]
+        centre = np.clip((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0, coarse - 1)
+        below = np.floor(centre).astype(int)
+        above = np.minimum(below + 1, coarse - 1)
+        share = (centre - below).reshape(-1, *(1,) * (array.ndim - 1 - axis))
+        array = (1 - share) * array.take(below, axis) + share * array.take(above, axis)
+    return array

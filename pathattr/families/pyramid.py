@@ -10,18 +10,6 @@ from pathattr.families.base import Decomposition, Factor, Term, norms
 from pathattr.layout import Array, spatial_labels
 
 
-def along(array: Array, axis: int, matrix: Array) -> Array:
-    """Return `matrix` (new, old) applied along one axis of an array."""
-    return np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis)
-
-
-def along_spatial(array: Array, matrices: Sequence[Array]) -> Array:
-    """Return one matrix (new, old) per spatial axis applied to an array (channels, *spatial)."""
-    for axis, matrix in enumerate(matrices, start=1):
-        array = along(array, axis, matrix)
-    return array
-
-
 def stack_of_bands(bands: Sequence[Array], scale: Sequence[int], frequency: Sequence[float]) -> Decomposition:
     """Return bands (channels, *spatial) as a decomposition with one gate per channel and band."""
     stack = np.stack(bands, axis=1)

@@ -210,7 +210,10 @@ def equations_are_well_formed(contract: Contract) -> None:
             assert not odd, f"labels {odd}: they must be small letters, and b and n are taken"
             of_factors = "".join(factor.labels for factor in term.factors)
             assert set(term.gates) <= set(of_factors), f"gates {term.gates!r} meet no factor: {of_factors!r}"
-            assert set(decomposition.labels) <= set(of_factors + term.gates), f"{decomposition.labels!r} is not made"
+            result = term.spectrum or decomposition.labels
+            assert set(result) <= set(of_factors + term.gates), f"{result!r} is not made"
+        if decomposition.transform is not None:
+            assert_is_a_value(decomposition.transform)
         if not contract.family.ordered:
             assert decomposition.facts.energy.size == 1, "ordered = False is for a family of one component"
 
@@ -243,14 +246,11 @@ def structure_depends_on_the_shape_alone(contract: Contract) -> None:
 
     @for_all(contract.batches(2, scales=True))
     def holds(pair: Array) -> None:
-        one, other = (contract.decomposed(difference).terms for difference in pair)
-        plans = [
-            [
-                (t.gates, t.groups, t.energy.shape, [(f.labels, f.shared, f.array.shape) for f in t.factors])
-                for t in terms
-            ]
-            for terms in (one, other)
-        ]
+        decompositions = [contract.decomposed(difference) for difference in pair]
+        transforms = [decomposition.transform for decomposition in decompositions]
+        assert transforms[0] == transforms[1], f"two differences of one shape gave {transforms[0]} and {transforms[1]}"
+        one, other = (decomposition.terms for decomposition in decompositions)
+        plans = [_plan(terms) for terms in (one, other)]
         assert plans[0] == plans[1], f"two differences of one shape gave {plans[0]} and {plans[1]}"
         for left, right in zip(_factors(one), _factors(other), strict=True):
             same = not left.shared or np.array_equal(left.array, right.array)
@@ -271,7 +271,7 @@ def the_same_difference_gives_the_same_components(contract: Contract) -> None:
 def _plan(terms: Sequence[Term]) -> list[Any]:
     """Return what two images must share to be taken side by side."""
     factors = [[(factor.labels, factor.shared, factor.array.shape) for factor in term.factors] for term in terms]
-    return [(t.gates, t.groups, t.energy.shape, own) for t, own in zip(terms, factors, strict=True)]
+    return [(t.gates, t.spectrum, t.groups, t.energy.shape, own) for t, own in zip(terms, factors, strict=True)]
 
 
 def _factors(terms: Sequence[Term]) -> list[Factor]:

@@ -16,7 +16,7 @@ PARTS = {
     "decomposition": [(PathExplainer, "_path"), (walk._Operands, "__init__")],
     "synthesis": [(walk.Walk, "block")],
     "model": [(TorchBackend, "gradient"), (TorchBackend, "outputs")],
-    "adjoint": [(walk._Operands, "project")],
+    "adjoint": [(walk.Walk, "project")],
     "sums and checks": [(engine.Engine, "_group"), (engine._Sum, "add"), (engine._Record, "checked")],
 }
 REST = "the rest"

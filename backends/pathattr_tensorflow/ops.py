@@ -1,0 +1,75 @@
+"""TensorFlow's arithmetic, apart from any model: traces may hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from pathattr.ops import Applied, Ops
+
+
+class TensorFlowOps(Ops):
+    """Operations on TensorFlow's tensors."""
+
+    def asarray(self, array: NDArray[Any]) -> tf.Tensor:
+        return tf.constant(array)
+
+    def einsum(self, equation: str, left: Any, right: Any) -> tf.Tensor:
+        return tf.einsum(equation, left, right)
+
+    def clip(self, x: Any, low: float, high: float) -> tf.Tensor:
+        return tf.clip_by_value(x, tf.constant(low, x.dtype), tf.constant(high, x.dtype))
+
+    def cos(self, x: Any) -> tf.Tensor:
+        return tf.cos(x)
+
+    def exp(self, x: Any) -> tf.Tensor:
+        return tf.exp(x)
+
+    def where(self, condition: Any, x: Any, y: Any) -> tf.Tensor:
+        # TensorFlow would make a number a float32 and then refuse the other array.
+        dtype = next((part.dtype for part in (x, y) if _is_array(part)), tf.float64)
+        return tf.where(condition, *(p if _is_array(p) else tf.constant(p, dtype) for p in (x, y)))
+
+    def reshape(self, x: Any, shape: tuple[int, ...]) -> tf.Tensor:
+        return tf.reshape(x, shape)
+
+    def concat(self, arrays: Sequence[Any], axis: int) -> tf.Tensor:
+        return tf.concat(list(arrays), axis)
+
+    def dct(self, x: Any, axis: int) -> tf.Tensor:
+        return _along_last(lambda last: tf.signal.dct(last, type=2, norm="ortho"), x, axis)
+
+    def idct(self, x: Any, axis: int) -> tf.Tensor:
+        return _along_last(lambda last: tf.signal.idct(last, type=2, norm="ortho"), x, axis)
+
+
+def applied(function: Applied, *arrays: Any) -> Any:
+    """Return function(ops, *arrays), traced once for equal functions and shapes."""
+    return _traced(function)(*arrays)
+
+
+@lru_cache(maxsize=32)
+def _traced(function: Applied) -> Callable[..., Any]:
+    return tf.function(lambda *arrays: function(_OPS, *arrays), autograph=False)
+
+
+def _is_array(thing: Any) -> bool:
+    return isinstance(thing, tf.Tensor | tf.Variable)
+
+
+def _along_last(function: Callable[[Any], Any], x: Any, axis: int) -> tf.Tensor:
+    """Return what a function of the last axis gives along another."""
+    last = len(x.shape) - 1
+    if axis == last:
+        return function(x)
+    order = [*(a for a in range(last + 1) if a != axis), axis]
+    back = [order.index(a) for a in range(last + 1)]
+    return tf.transpose(function(tf.transpose(x, order)), back)
+
+
+_OPS = TensorFlowOps()
