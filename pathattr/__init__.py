@@ -4,6 +4,7 @@ from importlib.metadata import version as _version
 
 from pathattr.adaptive_explainer import AdaptiveExplainer
 from pathattr.adaptive_path import AdaptivePath
+from pathattr.arguments import PerExample, Shared
 from pathattr.attribution import Attribution, Components
 from pathattr.axioms import verify
 from pathattr.baselines import (
@@ -80,11 +81,13 @@ __all__ = [
     "PathExplainer",
     "PathFamily",
     "PathattrError",
+    "PerExample",
     "Preprocessing",
     "Rank",
     "Samples",
     "Scale",
     "Schedule",
+    "Shared",
     "Shuffled",
     "SigmoidRamp",
     "SmoothGrad",

@@ -6,9 +6,9 @@ A backend wraps one model for one call. Engine and families know no framework; a
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.errors import InvalidInput, ModelError
+from pathattr.arguments import Call
+from pathattr.errors import InvalidInput
 from pathattr.ops import Applied, Ops
 from pathattr.randomising import cannot
 from pathattr.targets import Link, Objective
@@ -25,6 +26,8 @@ try:
     import resource
 except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
+
+__all__ = ["NO_OPTIONS", "Backend", "Call", "Memory", "host_memory", "type_name"]
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
@@ -47,25 +50,6 @@ def host_memory() -> Memory | None:
         return None
 
 
-@dataclass(frozen=True)
-class Call:
-    """How the model is called: `model(points, *args, **kwargs)`, or `model(**{name: points})` with a name.
-
-    Arrays in `args` and `kwargs` whose first axis is the batch are repeated for every node of an example.
-    """
-
-    args: Sequence[Any] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    name: str | None = None
-
-    def bind(self, points: Any, repeat: Callable[[Any], Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Return the positional and keyword arguments for some points; `repeat` serves the arrays."""
-        kwargs = {key: repeat(value) for key, value in self.kwargs.items()}
-        if self.name is not None:
-            return [repeat(value) for value in self.args], kwargs | {self.name: points}
-        return [points, *(repeat(value) for value in self.args)], kwargs
-
-
 class Backend(Ops):
     """One framework's side of the work: arrays, a dozen operations, and gradients of the user's model.
 
@@ -80,10 +64,12 @@ class Backend(Ops):
 
     None where that cannot be known of a batch of these axes: it must then be said.
     """
-    class_axis: int = -1
-    """Where its models keep the classes in their outputs."""
+    class_axis: int | None = -1
+    """Where its models keep the classes of pictures and volumes, in outputs of 4 and 5 axes; None: not known."""
     model_link: Link | None = None
     """What the model itself tells about its outputs: "already" where it visibly ends in a softmax or sigmoid."""
+    logits_last: bool = False
+    """True where the model tells that outputs of 3 axes are (batch, positions, classes), as Hugging Face's logits."""
     has_outputs: bool = True
     """False for a model that gives a class's gradient but not its outputs: the class must then be said."""
     has_values: bool = True
@@ -222,11 +208,19 @@ class Backend(Ops):
     # The model
     @abstractmethod
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> Any:
-        """Return the model's outputs at points; `rows` tells which example each belongs to."""
+        """Return the array that is meant among the model's outputs; `rows` tells which example a point belongs to."""
+
+    def everything(self, points: Any, rows: NDArray[np.intp]) -> Any:
+        """Return all that the model returns, as it does: what an output callable is given."""
+        return self.outputs(points, rows)
+
+    def explained(self, points: Any, objective: Objective, rows: NDArray[np.intp]) -> Any:
+        """Return what the objective's score is made of."""
+        return self.outputs(points, rows) if objective.function is None else self.everything(points, rows)
 
     def scores(self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]) -> Any:
         """Return the explained score at each point, (points,), by a forward pass."""
-        return objective.score(self, self.outputs(points, rows), targets)
+        return objective.score(self, self.explained(points, objective, rows), targets)
 
     @abstractmethod
     def gradient(
@@ -237,35 +231,6 @@ class Backend(Ops):
         `targets` is (points, 1 or 2, output axes); see `Objective`. Raises ModelError where the score is not
         differentiable with respect to the points.
         """
-
-
-def first_output(outputs: Any, is_array: Callable[[Any], bool]) -> Any:
-    """Return the array that a model means among its outputs: itself, `.logits`, or the first of a tuple.
-
-    Raises ModelError for a dict or object that leaves a choice; the error lists what is there.
-    """
-    if is_array(outputs):
-        return outputs
-    logits = getattr(outputs, "logits", None)
-    if logits is not None and is_array(logits):
-        return logits
-    if isinstance(outputs, Mapping):
-        arrays = {key: value for key, value in outputs.items() if is_array(value)}
-        for key in ("logits", "output", "out"):
-            if key in arrays:
-                return arrays[key]
-        if len(arrays) == 1:
-            return next(iter(arrays.values()))
-        raise ModelError(
-            f"the model returns a dict with the arrays {sorted(map(str, arrays))}, and which one to explain is not "
-            "clear: pass a function that returns it, such as lambda x: model(x)['name']"
-        )
-    if isinstance(outputs, tuple | list) and outputs:
-        return first_output(outputs[0], is_array)
-    raise ModelError(
-        f"the model returned {type(outputs).__name__}, not an array: pass a function that returns the scores, "
-        "(batch, classes) or (batch,)"
-    )
 
 
 def type_name(thing: Any) -> str:

@@ -13,8 +13,9 @@ from typing import Any, ClassVar, Literal, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from pathattr.arguments import Call
 from pathattr.attribution import Attribution, Components
-from pathattr.backend import Backend, Call
+from pathattr.backend import Backend
 from pathattr.baselines import Baseline, Context, Samples, baseline_from
 from pathattr.capacity import ON_HOST, fitting
 from pathattr.checks import check_finite, flag, is_auto, is_whole, named_options, numbers, whole
@@ -22,6 +23,7 @@ from pathattr.engine import Engine, Progress
 from pathattr.errors import InvalidInput, MissingExtra
 from pathattr.given import check_scores, checked, fitted_starts
 from pathattr.layout import Array, Layout
+from pathattr.outputs import Outputs
 from pathattr.preprocessing import Preprocessing
 from pathattr.registry import wrapped
 from pathattr.replay import Replayed, parameters
@@ -30,9 +32,8 @@ from pathattr.targets import (
     Objective,
     Output,
     check_options,
-    objective_for,
     objective_of_callback,
-    resolve_targets,
+    targets_of_callable,
     targets_of_callback,
 )
 
@@ -45,6 +46,7 @@ class Posed(TypedDict, total=False):
     preprocessing: Preprocessing | None
     channel_axis: int | None | Literal["auto"]
     class_axis: int | None
+    head: str | int | None
     batch_size: int | Literal["auto"]
     seed: int
     backend: str | type[Backend] | None
@@ -80,6 +82,7 @@ class Question:
         preprocessing: Preprocessing | None = None,
         channel_axis: int | None | Literal["auto"] = "auto",
         class_axis: int | None = None,
+        head: str | int | None = None,
         batch_size: int | Literal["auto"] = 32,
         seed: int = 0,
         backend: str | type[Backend] | None = None,
@@ -92,7 +95,9 @@ class Question:
         self.output, self.link = output, link
         # A record is saved as plain numbers; what is none is refused where the outputs are known.
         self.class_axis = class_axis if class_axis is None or not is_whole(class_axis) else int(class_axis)
-        self.channel_axis = channel_axis
+        if head is not None and not isinstance(head, str) and not is_whole(head):
+            raise InvalidInput(f"head is the name or the number of one of the model's outputs; got {head!r}")
+        self.channel_axis, self.head = channel_axis, head
         self.batch_size: int | Literal["auto"] = "auto" if is_auto(batch_size) else whole("batch_size", batch_size)
         self.seed = whole("seed", seed, least=0)
         self.backend, self.backend_options = backend, named_options(backend_options)
@@ -108,6 +113,10 @@ class Question:
         host = checked(backend, inputs)
         return backend, host, Layout.of(host.shape, self.channel_axis, backend.channel_axis)
 
+    def calling(self, args: Any, kwargs: Any, input_name: Any) -> Call:
+        """Return how the model is called; raise InvalidInput for further arguments of the wrong kind."""
+        return Call.of(args, kwargs, input_name, self.head)
+
     def resolved(
         self, engine: Engine, host: Array, target: Any, passes: Sequence[Any] | None = None
     ) -> tuple[Objective, NDArray[np.intp], Array]:
@@ -116,17 +125,20 @@ class Question:
         `passes` are the model's outputs there, where they are known.
         """
         backend = engine.backend
-        if not backend.has_outputs:
-            objective, targets = objective_of_callback(self.output), targets_of_callback(target, len(host))
+        if callable(self.output) or not backend.has_outputs:
+            if callable(self.output):
+                objective, targets = Objective("callable", function=self.output), targets_of_callable(target, len(host))
+            else:
+                objective, targets = objective_of_callback(self.output), targets_of_callback(target, len(host))
             return objective, targets, engine.scores(host, objective, targets, np.arange(len(host)))
         passes = engine.outputs(host) if passes is None else passes
-        outputs = np.concatenate([backend.to_numpy(part) for part in passes])
-        link = self.link or backend.model_link
-        check_options(self.output, link)
-        class_axis = backend.class_axis if self.class_axis is None else self.class_axis
-        objective = objective_for(outputs, self.output, link, class_axis)
-        targets = resolve_targets(target, outputs, objective)
+        outputs = self.outputs_of(backend, np.concatenate([backend.to_numpy(part) for part in passes]))
+        objective, targets = outputs.explained(self.output, target)
         return objective, targets, engine.scores_of(passes, objective, targets)
+
+    def outputs_of(self, backend: Backend, values: NDArray[Any]) -> Outputs:
+        """Return the model's outputs at the inputs with what the user, the model and its framework say of them."""
+        return Outputs.of(values, backend, self.link, self.class_axis)
 
 
 class Explainer(Question, Replayed, ABC):
@@ -154,15 +166,20 @@ class Explainer(Question, Replayed, ABC):
     ) -> Attribution:
         """Attribute a batch of inputs, (batch, ...) floating-point numbers in the user's framework.
 
-        `target` is a class index, one per example, a tuple index for dense outputs, `Contrast(a, b)`, or None for
-        the class predicted at the input. `args` and `kwargs` are passed to the model along with the inputs; arrays
-        with one row per example are repeated for every node. `input_name` passes the inputs by keyword, such as
+        `target` is a class index, one per example, a tuple index for dense outputs (positions may count from the end,
+        as in (-1, token)), `Contrast(a, b)`, or None for the class predicted at the input.
+
+        `args` (a tuple; an array is one argument) and `kwargs` are passed to the model along with the inputs. Among
+        them, in dicts, lists, tuples, named tuples and dataclasses, arrays of any framework that have a row for every
+        example are repeated for every node, and others are passed as they are. `Shared(x)` and `PerExample(x, axis=0)`
+        say which; of an array that is not marked and has as many rows as the batch, the model's own answer on the
+        batch must come out again, or the call is refused. `input_name` passes the inputs by keyword, such as
         "inputs_embeds".
 
         Raises InvalidInput for inputs, baselines or targets that do not fit, and ModelError where the model is in
         training mode, not differentiable, or not finite along the path (naming image and α).
         """
-        backend, host, layout = self.prepared(inputs, Call(tuple(args), dict(kwargs or {}), input_name))
+        backend, host, layout = self.prepared(inputs, self.calling(args, kwargs, input_name))
         with backend.running(), _reporting(self.progress) as progress:
             return self._attribute(backend, inputs, host, layout, target, progress)
 
@@ -218,7 +235,7 @@ class Explainer(Question, Replayed, ABC):
         batch, references = starts.shape[:2]
         rows = np.repeat(np.arange(batch), references)
         flat = starts.reshape(-1, *host.shape[1:])
-        if engine.backend.has_outputs and batch + len(flat) <= engine.capacity:
+        if engine.backend.has_outputs and not callable(self.output) and batch + len(flat) <= engine.capacity:
             # Both ends in one block: where blocks are filled up to one shape, a second would cost as much again.
             (both,) = engine.outputs(np.concatenate([host, flat]), np.concatenate([np.arange(batch), rows]))
             at_inputs, at_starts = (
@@ -288,6 +305,7 @@ class Explainer(Question, Replayed, ABC):
                 "preprocessing": None if self.preprocessing is None else repr(self.preprocessing),
                 "channel_axis": None if layout.channel_axis is None else layout.channel_axis + 1,
                 "class_axis": self.class_axis,
+                "head": self.head,
                 "batch_size": self.batch_size,
                 "seed": self.seed,
                 **engine.backend.conditions,

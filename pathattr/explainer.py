@@ -43,12 +43,13 @@ class PathExplainer(Explainer):
     relative L2 error of at most `tolerance` (0.02), at most a thousand; the result's `error` is the estimate.
 
     `baseline`: see `pathattr.baselines`; black where `preprocessing` says how pictures are normalised, else zero.
-    `output` is the explained number ("probability", "logit", "log_probability", "raw" or a callable on the model's
-    outputs), `link` what turns the model's outputs into probabilities ("softmax", "sigmoid", "identity" for none,
-    "already" if they are), `class_axis` where the classes are. `channel_axis` counts the batch axis; None: no
-    channels. `batch_size` bounds the points in one call of the model; "auto" finds how many fit the memory, at the
-    price of five gradients, and an error of memory halves either and goes on. `components=False` leaves out the
-    attributions per component. `progress` is True (needs rich) or a callable (done, total).
+    `output` is the explained number ("probability", "logit", "log_probability", "raw" or a callable on all that the
+    model returns), `link` what turns the model's outputs into probabilities ("softmax", "sigmoid", "identity" for none,
+    "already" if they are), `class_axis` where the classes are, `head` the name or number of the output that is meant
+    where the model returns several (docs/outputs.md). `channel_axis` counts the batch axis; None: no channels.
+    `batch_size` bounds the points in one call of the model; "auto" finds how many fit the memory, at the price of five
+    gradients, and an error of memory halves either and goes on. `components=False` leaves out the attributions per
+    component. `progress` is True (needs rich) or a callable (done, total).
 
     `preset="published"` is the SIG paper's setting: 199 left intervals (200 points), ω = 0.4, the published order
     of components, the gradient before a jump. `preset="blur-ig"` is Blur IG with σ from 35 to 0: `DCT()`,
@@ -83,6 +84,7 @@ class PathExplainer(Explainer):
         preprocessing: Preprocessing | None = None,
         channel_axis: int | None | Literal["auto"] = "auto",
         class_axis: int | None = None,
+        head: str | int | None = None,
         batch_size: int | Literal["auto"] = 32,
         components: bool = True,
         progress: bool | Progress = False,
@@ -111,6 +113,7 @@ class PathExplainer(Explainer):
             preprocessing=preprocessing,
             channel_axis=channel_axis,
             class_axis=class_axis,
+            head=head,
             batch_size=batch_size,
             progress=progress,
             seed=seed,

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.backend import NO_OPTIONS, Backend, Call, type_name
+from pathattr.arguments import Call, taken
+from pathattr.backend import NO_OPTIONS, Backend, type_name
 from pathattr.errors import InvalidInput, ModelError
+from pathattr.heads import chosen
 from pathattr.ops import NumpyOps
 from pathattr.targets import Objective
 
@@ -49,6 +51,7 @@ class NumpyBackend(NumpyOps, Backend):
 
     name = "numpy"
     channel_axis = 1
+    class_axis = 1
 
     @classmethod
     def recognises_model(cls, model: Any) -> bool:
@@ -120,7 +123,10 @@ class NumpyBackend(NumpyOps, Backend):
 
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> NDArray[Any]:
         args, kwargs = self._bind(points, rows)
-        outputs = np.asarray(self._model.value(*args, **kwargs))
+        found, head = self._model.value(*args, **kwargs), self._call.head
+        outputs = (
+            chosen(found, self.recognises_array, head) if head is not None or _several(found) else np.asarray(found)
+        )
         if outputs.shape[:1] != points.shape[:1] or 0 in outputs.shape:
             raise ModelError(
                 f"the model returned shape {outputs.shape} for {len(points)} points: expected one row for each"
@@ -169,11 +175,14 @@ class NumpyBackend(NumpyOps, Backend):
         return np.asarray(total)
 
     def _bind(self, points: Any, rows: NDArray[np.intp]) -> tuple[list[Any], dict[str, Any]]:
-        def repeat(value: Any) -> Any:
-            batched = isinstance(value, np.ndarray) and value.shape[:1] == (self._batch,)
-            return value[rows] if batched else value
+        return self._call.served(points, self._batch, lambda array, axis: taken(array, rows, axis))
 
-        return self._call.bind(points, repeat)
+
+def _several(found: Any) -> bool:
+    """Tell arrays in a container from numbers in a list."""
+    if isinstance(found, Mapping):
+        return True
+    return isinstance(found, tuple | list) and any(isinstance(part, np.ndarray) for part in found)
 
 
 def _from_pair(value: Callable[[Any], Any], gradient: Callable[[Any], Any]) -> NumpyModel:

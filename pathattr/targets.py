@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.checks import is_whole
-from pathattr.errors import InvalidInput, ModelError, warn
+from pathattr.errors import InvalidInput, ModelError
 from pathattr.naming import one_of
 
 Output = Literal["probability", "logit", "log_probability", "raw"]
@@ -31,9 +31,6 @@ LINKS: dict[tuple[str, str], str] = {
     ("logit", "identity"): "identity",
     **{("raw", link): "identity" for link in MODEL_LINKS},
 }
-
-# Probabilities that a float16 softmax has rounded still sum to 1 within this.
-SLACK = 2e-3
 
 
 @dataclass(frozen=True)
@@ -58,8 +55,8 @@ class OutputOps(Protocol):
 class Objective:
     """The explained score as a function of the model's outputs.
 
-    `score` takes one index into the outputs per row, or two whose scores are subtracted: `targets` is
-    (rows, 1 or 2, output axes).
+    A `function` gets all that the model returns, as it does. Without one, `score` takes one index into the outputs per
+    row, or two whose scores are subtracted: `targets` is (rows, 1 or 2, output axes).
     """
 
     kind: str
@@ -70,10 +67,10 @@ class Objective:
     def score(self, ops: OutputOps, outputs: Any, targets: Any) -> Any:
         """Return the explained score of each row of outputs, (rows,)."""
         if self.function is not None:
-            scores = self.function(outputs)
-            if tuple(getattr(scores, "shape", ())) != (outputs.shape[0],):
+            scores, rows = self.function(outputs), targets.shape[0]
+            if tuple(getattr(scores, "shape", ())) != (rows,):
                 raise ModelError(
-                    f"the output callable must return one score a row, shape ({outputs.shape[0]},); "
+                    f"the output callable must return one score a row, shape ({rows},); "
                     f"it returned {getattr(scores, 'shape', type(scores).__name__)}"
                 )
             return scores
@@ -132,65 +129,22 @@ _REFUSED = {
 }
 
 
-def objective_for(
-    outputs: NDArray[Any],
-    output: Output | Callable[[Any], Any] | None,
-    link: Link | None,
-    class_axis: int,
-) -> Objective:
-    """Return the objective that the options mean for a model with such outputs (batch, ...).
-
-    By default the probability, as in the SIG paper; one-output models are raw unless `link` says more. Raises
-    InvalidInput where the outputs look like another kind than said.
-    """
-    if callable(output):
-        return Objective("callable", class_axis=class_axis, function=output)
-    single = int(np.prod(outputs.shape[1:])) == 1
-    if single and link is None:
-        if output in (None, "raw"):
-            return Objective("raw", class_axis=class_axis)
-        raise InvalidInput(
-            f"output={output!r} of a model with one output: is it the logit of a binary classifier? Then say "
-            "link='sigmoid'; a probability already: link='already'; a regression: output='raw'"
-        )
-    axis = _class_axis(outputs, class_axis)
-    if single and link == "softmax":
-        raise InvalidInput("a softmax over one output is always 1: say link='sigmoid' (binary) or output='raw'")
-    kind = output or ("raw" if link == "identity" else "probability")
-    if kind == "raw":
-        return Objective("raw", class_axis=axis)
-    bounded = outputs.min() >= -SLACK and outputs.max() <= 1 + SLACK
-    sums = bounded and (single or bool(np.abs(outputs.sum(axis=axis) - 1).max() <= SLACK))
-    if link == "already" and not bounded:
-        raise InvalidInput(
-            f"link='already' says that the model returns probabilities, but its outputs run from {outputs.min():.4g} "
-            f"to {outputs.max():.4g}: say link='softmax' or 'sigmoid'"
-        )
-    # A single logit may well lie between 0 and 1: only where it would be squeezed once more is it worth a word.
-    if link in (None, "softmax", "sigmoid") and sums and not (single and kind == "logit"):
-        message = "the model's outputs look like probabilities: between 0 and 1" + ("" if single else ", summing to 1")
-        if link is None:
-            raise InvalidInput(
-                f"{message}. Say link='already', so that they do not pass through a second softmax; "
-                "or link='softmax' if they are logits all the same"
-            )
-        warn(f"{message}; they pass through a {link} as you say. Is it link='already'?")
-    link = link or "softmax"
-    return Objective(kind, LINKS[kind, link], axis)
-
-
-def resolve_targets(target: Any, outputs: NDArray[Any], objective: Objective) -> NDArray[np.intp]:
+def resolve_targets(target: Any, outputs: NDArray[Any], class_axis: int | None = None) -> NDArray[np.intp]:
     """Return targets as indices into the outputs, (batch, 1 or 2, output axes); 2 for a contrast.
 
-    None is the class with the largest output at the input. Raises InvalidInput for a target of the wrong form,
-    or out of range: the error tells the range.
+    None is the class with the largest output at the input. Positions beside a class, as of a pixel or a token, may be
+    negative: they count from the end. Raises InvalidInput for a target of the wrong form, or out of range: the error
+    tells the range.
     """
-    if objective.function is not None:
-        if target is not None:
-            raise InvalidInput("an output callable chooses what is explained: pass target=None with it")
-        return np.zeros((len(outputs), 1, 0), np.intp)
     parts = [target.a, target.b] if isinstance(target, Contrast) else [target]
-    return np.stack([_indices(part, outputs) for part in parts], axis=1)
+    return np.stack([_indices(part, outputs, class_axis) for part in parts], axis=1)
+
+
+def targets_of_callable(target: Any, batch: int) -> NDArray[np.intp]:
+    """Return the targets, (batch, 1, 0), of an output callable, which leaves none to choose."""
+    if target is not None:
+        raise InvalidInput("an output callable chooses what is explained: pass target=None with it")
+    return np.zeros((batch, 1, 0), np.intp)
 
 
 def objective_of_callback(output: Output | Callable[[Any], Any] | None) -> Objective:
@@ -216,7 +170,7 @@ def targets_of_callback(target: Any, batch: int) -> NDArray[np.intp]:
     return np.moveaxis(np.asarray(rows, dtype=np.intp), 0, 1)
 
 
-def _indices(target: Any, outputs: NDArray[Any]) -> NDArray[np.intp]:
+def _indices(target: Any, outputs: NDArray[Any], class_axis: int | None) -> NDArray[np.intp]:
     """Return one index into the outputs per example, (batch, output axes)."""
     batch, shape = len(outputs), outputs.shape[1:]
     single = int(np.prod(shape)) == 1
@@ -232,20 +186,26 @@ def _indices(target: Any, outputs: NDArray[Any]) -> NDArray[np.intp]:
         wanted: tuple[int, ...] = (1,) if all(len(row) == 1 for row in rows) else shape
     else:
         wanted = shape
+    found = []
     for row in rows:
         if len(row) != len(wanted):
             raise InvalidInput(
                 f"the model returns outputs of shape {shape} for each example: a target there has {len(wanted)} "
                 f"{'index' if len(wanted) == 1 else 'indices'}; got {target!r}"
             )
-        for i, size in zip(row, wanted, strict=True):
+        counted = []
+        for axis, (i, size) in enumerate(zip(row, wanted, strict=True), start=1):
             if not is_whole(i):
                 raise InvalidInput(f"targets are whole numbers, class indices; got {target!r}")
-            if not 0 <= i < size:
+            # A class of -1 is a missing label in many data sets: only positions count from the end.
+            least = -size if len(wanted) > 1 and axis != class_axis else 0
+            if not least <= i < size:
                 raise InvalidInput(f"target {i} is out of range: the model has {size} outputs, 0 to {size - 1}")
+            counted.append(int(i) % size)
+        found.append(counted)
     if single:
         return np.zeros((batch, len(shape)), np.intp)
-    return np.asarray(rows, dtype=np.intp).reshape(batch, len(shape))
+    return np.asarray(found, dtype=np.intp).reshape(batch, len(shape))
 
 
 def _rows(target: Any, batch: int) -> list[tuple[Any, ...]]:
@@ -262,14 +222,3 @@ def _rows(target: Any, batch: int) -> list[tuple[Any, ...]]:
             f"Contrast(a, b) or None; got {target!r}"
         )
     return [tuple(entry) if isinstance(entry, tuple | list) else (entry,) for entry in entries]
-
-
-def _class_axis(outputs: NDArray[Any], class_axis: int) -> int:
-    if not is_whole(class_axis):
-        raise InvalidInput(f"class_axis must be an int; got {class_axis!r}")
-    if outputs.ndim == 1:
-        return 0  # (batch,): one output, and nothing to normalise along
-    axis = class_axis + (outputs.ndim if class_axis < 0 else 0)
-    if not 1 <= axis < outputs.ndim:
-        raise InvalidInput(f"class_axis={class_axis} is not an axis after the batch of outputs {outputs.shape}")
-    return axis

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import namedtuple
 from importlib.metadata import EntryPoint
 from types import MappingProxyType, ModuleType, SimpleNamespace
 
@@ -19,8 +20,9 @@ from pathattr import (
     PathExplainer,
     Samples,
 )
-from pathattr.backend import Call, first_output
+from pathattr.backend import Call
 from pathattr.families import FAMILIES
+from pathattr.heads import chosen
 from pathattr.numpy_backend import NumpyBackend
 from pathattr.registry import backend_for, backends, load_backend
 from pathattr.targets import LINKS, Objective
@@ -167,16 +169,18 @@ def is_array(thing):
 
 
 A, B = np.zeros((2, 3)), np.ones((2, 3))
+Heads = namedtuple("Heads", ["features", "logits"])
 
 
 @pytest.mark.parametrize(
     "outputs",
     [
         A,
-        (A, B),
         [A],
-        ((A, B), B),
-        ({"logits": A}, B),
+        (A, None),
+        (A, []),
+        ((A,), None),
+        Heads(B, A),
         {"logits": A, "hidden": B},
         {"out": A, "aux": B},
         {"scores": A},
@@ -186,14 +190,18 @@ A, B = np.zeros((2, 3)), np.ones((2, 3))
     ],
 )
 def test_the_output_that_is_meant_is_found(outputs):
-    assert first_output(outputs, is_array) is A
+    assert chosen(outputs, is_array) is A
 
 
 @pytest.mark.parametrize(
     ("outputs", "said"),
     [
-        ({"left": A, "right": B}, r"\['left', 'right'\].*model\(x\)\['name'\]"),
-        ({"loss": 1.0}, r"dict with the arrays \[\]"),
+        ({"left": A, "right": B}, r"dict with 'left' \(shape .*\), 'right' .*say head='left' or another"),
+        ((A, B), r"tuple with 0 \(shape \(2, 3\)\), 1 .*: say head=0 or another"),
+        ([A, B], "list with 0"),
+        ((A, (B, B)), r"1 \(tuple\).*say head=0"),
+        (({"logits": A}, B), r"0 \(dict\), 1 .*say head=1"),
+        ({"loss": 1.0}, "returned float, not an array"),
         ({}, "dict"),
         ((), "tuple"),
         ([[]], "list"),
@@ -204,7 +212,38 @@ def test_the_output_that_is_meant_is_found(outputs):
 )
 def test_outputs_that_leave_a_choice_are_refused(outputs, said):
     with pytest.raises(ModelError, match=said):
-        first_output(outputs, is_array)
+        chosen(outputs, is_array)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "head"),
+    [
+        ((B, A), 1),
+        ((B, A), -1),
+        ([B, A], 1),
+        ((B, {"logits": A, "aux": B}), 1),
+        ({"left": B, "right": A}, "right"),
+        (Heads(A, B), "features"),
+        (SimpleNamespace(logits=B, pooled=A), "pooled"),
+    ],
+)
+def test_a_head_says_which_output_is_meant(outputs, head):
+    assert chosen(outputs, is_array, head) is A
+
+
+@pytest.mark.parametrize(
+    ("outputs", "head", "said"),
+    [
+        ((A, B), 2, r"no head 2: they are 0 \(shape .*\), 1"),
+        ({"left": A}, "right", r"no head 'right': they are 'left'"),
+        (A, 1, r"they are one array of shape \(2, 3\)"),
+        (A, "shape", "they are one array"),
+        ((A, None), 1, "no head 1"),
+    ],
+)
+def test_a_head_that_is_none_lists_those_that_are(outputs, head, said):
+    with pytest.raises(InvalidInput, match=said):
+        chosen(outputs, is_array, head)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +251,7 @@ def test_outputs_that_leave_a_choice_are_refused(outputs, said):
     [
         (lambda p: SMOOTH.value(p)[:-1], r"returned shape \(5, 4\) for 6 points: expected one row for each"),
         (lambda p: SMOOTH.value(p).sum(), r"returned shape \(\) for 6 points"),
-        (lambda p: (SMOOTH.value(p),), r"returned shape \(1, 6, 4\) for 6 points"),
+        (lambda p: [SMOOTH.value(p).tolist()], r"returned shape \(1, 6, 4\) for 6 points"),
         (lambda p: None, "expected one row for each"),
         (lambda p: np.zeros((len(p), 0)), r"\(6, 0\)"),
     ],

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pathattr import Contrast, InvalidInput, Linear, ModelError, NumpyModel, PathExplainer
-from pathattr.targets import LINKS, MODEL_LINKS, OUTPUTS, Objective, objective_for, resolve_targets
+from pathattr.outputs import Outputs
+from pathattr.targets import LINKS, MODEL_LINKS, OUTPUTS, resolve_targets
 from reference import SmoothModel
 
 SHAPE = (1, 4, 4)
@@ -17,12 +18,16 @@ LOGITS = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, -4.0]])
 DENSE = np.random.default_rng(0).normal(size=(2, 3, 4, 5))  # classes, rows, columns
 
 
+def objective_of(outputs, output, link):
+    return Outputs(outputs, link, outputs.ndim - 1).explained(output, None)[0]
+
+
 def inputs(batch=3):
     return np.random.default_rng(1).normal(size=(batch, *SHAPE))
 
 
 def resolved(target, outputs=LOGITS):
-    return resolve_targets(target, outputs, Objective("raw"))
+    return resolve_targets(target, outputs)
 
 
 def affine(weight, shift=0.0, shape=lambda rows: rows):
@@ -232,11 +237,11 @@ ROUNDED = PROBABILITIES.astype(np.float16).astype(np.float64)
 @pytest.mark.parametrize("output", [None, "probability", "log_probability", "logit"])
 def test_what_looks_like_probabilities_is_refused_without_a_link(outputs, output):
     with pytest.raises(InvalidInput, match=r"look like probabilities: between 0 and 1, summing to 1.*link='already'"):
-        objective_for(outputs, output, None, -1)
+        objective_of(outputs, output, None)
 
 
 def test_probabilities_as_raw_numbers_are_nobodys_mistake():
-    assert objective_for(PROBABILITIES, "raw", None, -1).link == "identity"
+    assert objective_of(PROBABILITIES, "raw", None).link == "identity"
 
 
 def probabilities():
@@ -275,19 +280,19 @@ def test_probabilities_are_used_as_they_are_with_already():
 
 
 def test_several_probabilities_that_do_not_sum_to_1_are_multi_label():
-    objective = objective_for(np.array([[0.9, 0.8]]), None, "already", -1)
+    objective = objective_of(np.array([[0.9, 0.8]]), None, "already")
     assert (objective.kind, objective.link) == ("probability", "identity")
 
 
 def test_logits_are_no_probabilities():
     with pytest.raises(InvalidInput, match=r"link='already' says .*run from -4 to 3: say link='softmax' or 'sigmoid'"):
-        objective_for(LOGITS, None, "already", -1)
+        objective_of(LOGITS, None, "already")
 
 
 def test_a_logit_that_lies_between_0_and_1_is_not_taken_for_a_probability_where_none_is_explained():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert objective_for(np.array([0.3]), "logit", "sigmoid", -1).link == "identity"
+        assert objective_of(np.array([0.3]), "logit", "sigmoid").link == "identity"
 
 
 @pytest.mark.parametrize(("output", "link"), [(o, li) for o in OUTPUTS for li in MODEL_LINKS if (o, li) not in LINKS])
@@ -320,7 +325,7 @@ def test_the_softmax_runs_over_the_class_axis(class_axis):
 
 
 def test_the_classes_come_last_by_default():
-    assert objective_for(LOGITS, None, None, -1).class_axis == 1
+    assert objective_of(LOGITS, None, None).class_axis == 1
 
 
 @pytest.mark.parametrize("class_axis", [0, 4, -4, "last", 1.0, True])

@@ -389,7 +389,7 @@ class Wrapped(tf.Module):
 @pytest.mark.parametrize(
     "wrap",
     [
-        lambda z: (z, z * 0),
+        lambda z: (z, None),
         lambda z: {"logits": z, "hidden": z * 2},
         lambda z: {"anything": z},
         lambda z: SimpleNamespace(logits=z, attentions=None),

@@ -119,7 +119,7 @@ class Wrapped(nn.Module):
 @pytest.mark.parametrize(
     "wrap",
     [
-        lambda z: (z, z * 0),
+        lambda z: (z, None),
         lambda z: {"logits": z, "hidden": z * 2},
         lambda z: {"anything": z},
         lambda z: SimpleNamespace(logits=z, attentions=None),
@@ -132,9 +132,18 @@ def test_outputs_in_tuples_dicts_and_objects_are_found(wrap):
     assert torch.equal(found, expected)
 
 
-def test_a_dict_that_leaves_a_choice_lists_its_keys():
-    with pytest.raises(pa.ModelError, match=r"\['a', 'b'\]"):
-        pa.PathExplainer(Wrapped(lambda z: {"a": z, "b": z}))(torch.tensor(pictures(1)))
+@pytest.mark.parametrize("wrap", [lambda z: {"a": z * 0, "b": z}, lambda z: (z * 0, z), lambda z: [z * 0, z]])
+def test_several_outputs_are_refused_and_the_advice_works(wrap):
+    x, model = torch.tensor(pictures(1)), Wrapped(wrap)
+    with pytest.raises(pa.ModelError, match=r"which one to explain is not clear: say head=.* or pass output="):
+        pa.PathExplainer(model, steps=5)(x, 0)
+    expected = pa.PathExplainer(Smooth(), steps=5)(x, 0)
+    head = "b" if isinstance(wrap(x), dict) else 1
+    found = pa.PathExplainer(model, steps=5, head=head)(x, 0)
+    assert torch.equal(found.attributions, expected.attributions)
+    assert found.settings["head"] == head
+    everything = pa.PathExplainer(model, steps=5, output=lambda given: given[head].softmax(1)[:, 0])(x)
+    np.testing.assert_allclose(everything.numpy(), expected.numpy(), rtol=1e-5, atol=1e-7)  # the same softmax, fused
 
 
 class Masked(nn.Module):

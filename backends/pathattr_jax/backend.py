@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -13,8 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.backend import NO_OPTIONS, Backend, Call, first_output
+from pathattr.arguments import Call, Leaf, bound
+from pathattr.backend import NO_OPTIONS, Backend
 from pathattr.errors import InvalidInput, ModelError
+from pathattr.heads import chosen
 from pathattr.ops import Applied
 from pathattr.targets import Objective
 from pathattr_jax import randomising
@@ -115,6 +118,8 @@ class JaxBackend(JaxOps, Backend):
                 "the model itself"
             )
         function = functional(model)
+        if function.single:  # Equinox keeps channels first
+            self.class_axis = 1
         if kind_of(model) == "keras":
             import pathattr_keras
 
@@ -128,10 +133,11 @@ class JaxBackend(JaxOps, Backend):
         self._arrays = [array if isinstance(array, jax.Array) else jnp.asarray(array) for array in arrays]
         self._batch = inputs.shape[0] if inputs.ndim else 0
         self._call, self._function = call, function
-        _, self._frame = split((tuple(call.args), dict(call.kwargs)))
+        _, self._frame = split([leaf.value for leaf in call.leaves])
         # What may hide arrays and numbers that compilation bakes in.
         self._opaque = (function.opaque, self._tree.rest, self._frame.rest)
         self._compiled = self._of_cache()
+        self._scored: tuple[Objective, Callable[..., jax.Array]] | None = None
         self._latest: tuple[Objective, Callable[..., tuple[jax.Array, jax.Array]]] | None = None
 
     @contextmanager
@@ -196,6 +202,15 @@ class JaxBackend(JaxOps, Backend):
         with self._explained():
             return self._compiled.forward(self._arrays, points, self._further(rows))
 
+    def scores(self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]) -> Any:
+        if objective.function is None:
+            return super().scores(points, objective, targets, rows)
+        with self._explained():
+            if self._scored is None or self._scored[0] is not objective:
+                score = _score(self._compiled, objective)
+                self._scored = objective, jax.jit(score) if self._jit else score
+            return self._scored[1](self._arrays, points, self._further(rows), _indices(targets))
+
     def gradient(
         self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
     ) -> tuple[jax.Array, jax.Array]:
@@ -205,36 +220,35 @@ class JaxBackend(JaxOps, Backend):
     def _further(self, rows: NDArray[np.intp]) -> list[Any]:
         """Return the arrays among the further inputs for the nodes of the given examples, on the model's device."""
 
-        def repeated(value: Any) -> Any:
-            return _take(jnp.asarray(value), _indices(rows)) if self._batched(value) else value
+        def repeated(leaf: Leaf) -> Any:
+            axis = self._axis(leaf)
+            return leaf.value if axis is None else _take_along(jnp.asarray(leaf.value), _indices(rows), axis)
 
-        args = tuple(repeated(value) for value in self._call.args)
-        arrays, _ = split((args, {name: repeated(value) for name, value in self._call.kwargs.items()}))
+        arrays, _ = split([repeated(leaf) for leaf in self._call.leaves])
         return arrays if self._device is None else jax.device_put(arrays, self._device)
 
-    def _batched(self, value: Any) -> bool:
-        return is_array(value) and value.shape[:1] == (self._batch,)
+    def _axis(self, leaf: Leaf) -> int | None:
+        """Return the axis of the examples in an array among the further inputs; None for all else."""
+        return leaf.axis(self._batch) if is_array(leaf.value) else None
 
     def _of_cache(self) -> Compiled:
         """Return the compiled model, or one to compile: anew where it would be called in another manner."""
-        function = self._function
-        # An array in a container is no row per example, as `Call` says.
-        rows = (tuple(map(self._batched, self._call.args)), {k: self._batched(v) for k, v in self._call.kwargs.items()})
-        call = (tuple(self._call.args), dict(self._call.kwargs))
-        flags = jax.tree_util.tree_map(lambda flag, part: [flag] * len(split(part)[0]), rows, call)
-        axes = tuple(0 if flag else None for flag in jax.tree_util.tree_leaves(flags))
+        function, call = self._function, self._call
+        # A value that JAX takes apart further is a container of arrays that the examples share.
+        axes = tuple(axis for leaf in call.leaves for axis in [self._axis(leaf)] * len(split(leaf.value)[0]))
         seen = reached(self._opaque)
-        forward = _forward(function, self._tree, self._frame, self._call.name, axes)
+        whole = _whole(function, self._tree, self._frame, call, axes)
+        forward = _chosen(whole, call.head)
         if not self._jit:
-            return Compiled(forward, seen)
+            return Compiled(forward, whole, seen)
         table = kept(function.owner)
-        key = (function.static, self._tree.key, self._frame.key, self._call.name, axes)
+        key = (function.static, self._tree.key, self._frame.key, call.structure, call.name, call.head, axes)
         try:
             found = table.get(key)
         except (TypeError, ValueError):  # something in it cannot be hashed or compared: nothing is kept
-            return Compiled(jax.jit(forward), seen)
+            return Compiled(jax.jit(forward), whole, seen)
         if found is None or not unchanged(found.reached, seen):
-            found = Compiled(jax.jit(forward), seen)
+            found = Compiled(jax.jit(forward), whole, seen)
         keep(table, key, found)
         return found
 
@@ -246,14 +260,14 @@ class JaxBackend(JaxOps, Backend):
 
     def _gradient_from_cache(self, objective: Objective) -> Callable[..., tuple[jax.Array, jax.Array]]:
         if not self._jit:
-            return _value_and_gradient(self._compiled.forward, objective)
+            return _value_and_gradient(self._compiled, objective)
         # By its number, and not by itself: a callable in the table would live as long as the model.
         owner, function = unbound(objective.function)
         key = (replace(objective, function=function), id(owner))
         entry, now = self._compiled.gradients.get(key), reached(objective.function)
         if entry is not None and entry.owner() is owner and unchanged(entry.reached, now):
             return entry.gradient
-        gradient = jax.jit(_value_and_gradient(self._compiled.forward, objective))
+        gradient = jax.jit(_value_and_gradient(self._compiled, objective))
         keep(self._compiled.gradients, key, Gradient(weakly(owner), now, gradient))
         return gradient
 
@@ -298,6 +312,11 @@ def _take(x: jax.Array, rows: jax.Array) -> jax.Array:
     return x[rows]
 
 
+@partial(jax.jit, static_argnums=2)
+def _take_along(x: jax.Array, rows: jax.Array, axis: int) -> jax.Array:
+    return jnp.take(x, rows, axis=axis)
+
+
 @jax.jit
 def _finite(x: jax.Array) -> jax.Array:
     return jnp.isfinite(x).reshape(len(x), -1).all(axis=1)
@@ -328,24 +347,35 @@ _MOVING = {
 }
 
 
-def _forward(
-    function: Functional, tree: Frame, frame: Frame, name: str | None, axes: tuple[int | None, ...]
-) -> Callable[[Sequence[Any], Any, Sequence[Any]], jax.Array]:
+def _whole(
+    function: Functional, tree: Frame, frame: Frame, call: Call, axes: tuple[int | None, ...]
+) -> Callable[[Sequence[Any], Any, Sequence[Any]], Any]:
     """Return the model as a function of its arrays, the points and the arrays among the further inputs."""
     owner, model, single = weakly(function.owner), function.call, function.single
+    structure, name = call.structure, call.name  # not the call, which holds the user's arrays
 
-    def forward(arrays: Sequence[Any], points: Any, further: Sequence[Any]) -> jax.Array:
-        whole = tree.merged(arrays)
+    def whole(arrays: Sequence[Any], points: Any, further: Sequence[Any]) -> Any:
+        made = tree.merged(arrays)
 
         def one(points: Any, *further: Any) -> Any:
-            args, kwargs = frame.merged(further)
-            args, kwargs = Call(args, kwargs, name).bind(points, lambda value: value)
-            found = model(owner(), whole, args, kwargs)
-            if isinstance(found, np.ndarray):
-                raise ModelError("the model returned a NumPy array, which has no gradient: compute it with jax.numpy")
-            return first_output(found, lambda value: isinstance(value, jax.Array))
+            args, kwargs = bound(structure, name, points, frame.merged(further))
+            return model(owner(), made, args, kwargs)
 
-        outputs = (jax.vmap(one, in_axes=(0, *axes)) if single else one)(points, *further)
+        return (jax.vmap(one, in_axes=(0, *axes)) if single else one)(points, *further)
+
+    return whole
+
+
+def _chosen(
+    whole: Callable[[Sequence[Any], Any, Sequence[Any]], Any], head: str | int | None
+) -> Callable[[Sequence[Any], Any, Sequence[Any]], jax.Array]:
+    """Return the function that gives the array meant among what `whole` gives, one row for each point."""
+
+    def forward(arrays: Sequence[Any], points: Any, further: Sequence[Any]) -> jax.Array:
+        found = whole(arrays, points, further)
+        if isinstance(found, np.ndarray):
+            raise ModelError("the model returned a NumPy array, which has no gradient: compute it with jax.numpy")
+        outputs = chosen(found, lambda value: isinstance(value, jax.Array), head)
         if outputs.shape[:1] != points.shape[:1]:
             raise ModelError(
                 f"the model returned shape {outputs.shape} for {len(points)} points: expected one row for each. "
@@ -356,16 +386,27 @@ def _forward(
     return forward
 
 
-def _value_and_gradient(forward: Callable[..., jax.Array], objective: Objective) -> Callable[..., Any]:
-    """Return the function of arrays, points, further inputs and targets that gives scores and gradients.
+def _score(compiled: Compiled, objective: Objective) -> Callable[..., jax.Array]:
+    """Return the function of arrays, points, further inputs and targets that gives scores.
 
-    Where `forward` is compiled, its one trace serves here too.
+    Where the model is compiled, its one trace serves here too.
     """
     function, without = weakly(objective.function), replace(objective, function=None)
+    outputs_of = compiled.forward if objective.function is None else compiled.whole
+
+    def score(arrays: Sequence[Any], points: Any, further: Sequence[Any], targets: Any) -> jax.Array:
+        own = replace(without, function=function())
+        return _floating(own.score(_SCORES, outputs_of(arrays, points, further), targets), "the explained score is")
+
+    return score
+
+
+def _value_and_gradient(compiled: Compiled, objective: Objective) -> Callable[..., Any]:
+    """Return the function of arrays, points, further inputs and targets that gives scores and gradients."""
+    score = _score(compiled, objective)
 
     def total(points: Any, arrays: Sequence[Any], further: Sequence[Any], targets: Any) -> tuple[jax.Array, jax.Array]:
-        own = replace(without, function=function())
-        scores = _floating(own.score(_SCORES, forward(arrays, points, further), targets), "the explained score is")
+        scores = score(arrays, points, further, targets)
         # Rows are independent, so the gradient of their sum holds each row's own.
         return scores.sum(), scores
 

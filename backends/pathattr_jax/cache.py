@@ -32,9 +32,13 @@ class Gradient:
 
 @dataclass
 class Compiled:
-    """The functions of one model in one manner of calling it; `reached` is what they were compiled with."""
+    """The functions of one model in one manner of calling it; `reached` is what they were compiled with.
+
+    `forward` gives the array that is meant, `whole`, which is not compiled, all that the model returns.
+    """
 
     forward: Callable[..., Any]
+    whole: Callable[..., Any]
     reached: list[Any]
     gradients: dict[Hashable, Gradient] = field(default_factory=dict)
 

@@ -14,7 +14,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 import pathattr_keras
-from pathattr.backend import NO_OPTIONS, Backend, Call
+from pathattr.arguments import Call, Leaf, taken
+from pathattr.backend import NO_OPTIONS, Backend
 from pathattr.errors import InvalidInput, ModelError, PathattrError
 from pathattr.ops import Applied
 from pathattr.targets import Objective
@@ -118,7 +119,7 @@ class TensorFlowBackend(TensorFlowOps, Backend):
             )
         self._model, self._call = model, call
         self._batch = inputs.shape[0] if len(inputs.shape) else 0
-        self._traces = traces_of(model, caller, jit_compile=bool({**self.options, **options}["jit_compile"]))
+        self._traces = traces_of(model, caller, call, jit_compile=bool({**self.options, **options}["jit_compile"]))
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -175,8 +176,7 @@ class TensorFlowBackend(TensorFlowOps, Backend):
         return self._device is None or _device_name(self._device) == "cpu"
 
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> tf.Tensor:
-        args, kwargs = self._call.bind(points, lambda value: self._repeated(value, rows))
-        outputs = _run(self._traces.outputs, args, kwargs)
+        outputs = _run(self._traces.outputs, points, self._values(rows))
         if outputs.shape[:1] != points.shape[:1]:
             raise ModelError(
                 f"the model returned shape {tuple(outputs.shape)} for {len(points)} points: expected one row for each. "
@@ -185,21 +185,30 @@ class TensorFlowBackend(TensorFlowOps, Backend):
         self._traces.example_shape = tuple(outputs.shape[1:])
         return outputs
 
+    def scores(self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]) -> Any:
+        if objective.function is None:
+            return super().scores(points, objective, targets, rows)
+        return _run(self._traces.score(objective, _OPS), points, tf.constant(targets), self._values(rows))
+
     def gradient(
         self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        args, kwargs = Call(self._call.args, self._call.kwargs).bind(points, lambda value: self._repeated(value, rows))
         function = self._traces.gradient(objective, _OPS)
-        scores, gradients = _run(function, points, tf.constant(targets), args[1:], kwargs, self._call.name)
+        scores, gradients = _run(function, points, tf.constant(targets), self._values(rows))
         return scores, gradients
 
-    def _repeated(self, value: Any, rows: NDArray[np.intp]) -> Any:
-        """Return a further input for the nodes of the given examples; NumPy's floats in the model's dtype."""
+    def _values(self, rows: NDArray[np.intp]) -> list[Any]:
+        """Return the further inputs for the nodes of the given examples; NumPy's floats in the model's dtype."""
+        return [self._served(leaf, rows) for leaf in self._call.leaves]
+
+    def _served(self, leaf: Leaf, rows: NDArray[np.intp]) -> Any:
+        value = leaf.value
         if isinstance(value, np.ndarray):
             value = self.asarray(value) if value.dtype.kind == "f" else tf.constant(value)
         if not self.recognises_array(value):
-            return value
-        return tf.gather(value, rows) if value.shape[:1] == [self._batch] else tf.convert_to_tensor(value)
+            return taken(value, rows, leaf.axis(self._batch)) if leaf.is_array else value
+        axis = leaf.axis(self._batch)
+        return tf.convert_to_tensor(value) if axis is None else tf.gather(value, rows, axis=axis)
 
 
 class _Ops:

@@ -6,12 +6,14 @@ import functools
 import types
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
 
-from pathattr.backend import first_output
+from pathattr.arguments import Call, bound
 from pathattr.errors import ModelError
+from pathattr.heads import chosen
 from pathattr.targets import Objective, OutputOps
 from pathattr_keras import is_keras
 
@@ -21,10 +23,11 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 class Traces:
     """What has been traced of one model: its outputs and, by objective, its scores with their gradients.
 
-    TensorFlow traces each once per shape of the points. `call(model, args, kwargs)` calls the model.
+    TensorFlow traces each once per shape of the points. `caller(model, args, kwargs)` calls the model, with arguments
+    as `call` puts them together.
     """
 
-    def __init__(self, model: Any, call: Callable[..., Any], jit_compile: bool) -> None:
+    def __init__(self, model: Any, caller: Callable[..., Any], call: Call, jit_compile: bool) -> None:
         # Functions that are kept must not hold what they are kept for.
         held = _weakly(model)
         self.state = state_of(model)
@@ -34,26 +37,30 @@ class Traces:
         self._fixed: dict[tuple[str, str, int], Any] = {}
         self._by_function: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
+        structure, name, head = call.structure, call.name, call.head  # not the call, which holds the user's arrays
+
+        def everything(points: Any, values: list[Any]) -> Any:
+            return caller(held(), *bound(structure, name, points, values))
+
         def array_in(outputs: Any) -> Any:
-            return first_output(outputs, lambda x: isinstance(x, tf.Tensor))
+            return chosen(outputs, lambda x: isinstance(x, tf.Tensor), head)
 
-        chosen = tf.autograph.experimental.do_not_convert(array_in)
+        meant = tf.autograph.experimental.do_not_convert(array_in)
 
-        def run(args: list[Any], kwargs: dict[str, Any]) -> Any:
-            return chosen(call(held(), args, kwargs))
+        def run(points: Any, values: list[Any]) -> Any:
+            return meant(everything(points, values))
 
         # As TensorFlow's users expect, a Python `if` on a tensor works; Keras does without for its own models.
-        self.outputs = tf.function(run, autograph=not is_keras(model), jit_compile=self._jit)
+        convert = not is_keras(model)
+        self.outputs = tf.function(run, autograph=convert, jit_compile=self._jit)
+        self._everything = tf.function(everything, autograph=convert, jit_compile=self._jit)
 
     def settle(self, model: Any) -> None:
         """Take note of what tracing itself has changed in the model: what it builds or counts when called."""
         self.state = state_of(model)
 
     def gradient(self, objective: Objective, ops: OutputOps) -> Any:
-        """Return the function of (points, targets, args, kwargs, name) that gives scores and gradients.
-
-        `name` is the keyword that the points are passed under; None puts them first.
-        """
+        """Return the function of (points, targets, values of the further inputs) that gives scores and gradients."""
         function = objective.function
         if function is None:
             key = (objective.kind, objective.link, objective.class_axis)
@@ -70,21 +77,32 @@ class Traces:
         except TypeError:  # neither hashable nor open to weak references: traced anew for every call
             return made
 
-    def _differentiated(self, objective: Callable[[], Objective], ops: OutputOps) -> Any:
-        outputs_of = self.outputs
+    def score(self, objective: Objective, ops: OutputOps) -> Any:
+        """Return the function of the same that gives the scores of an output callable."""
+        held = _weakly(objective.function)
+        own, everything = Objective("callable", function=None), self._everything
 
-        def scores(points: Any, targets: Any, args: list[Any], kwargs: dict[str, Any], name: str | None) -> Any:
+        def score(points: Any, targets: Any, values: list[Any]) -> Any:
+            return replace(own, function=held()).score(ops, everything(points, values), targets)
+
+        return tf.function(score, autograph=False, jit_compile=self._jit)
+
+    def _differentiated(self, objective: Callable[[], Objective], ops: OutputOps) -> Any:
+        outputs_of, everything = self.outputs, self._everything
+
+        def scores(points: Any, targets: Any, values: list[Any]) -> Any:
             # Rows are independent, so the gradient of their sum, which is what a tape takes, holds each row's own.
+            own = objective()
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(points)
-                if name is None:
-                    outputs = outputs_of([points, *args], kwargs)
+                if own.function is not None:
+                    outputs = everything(points, values)
                 else:
-                    outputs = outputs_of(args, {**kwargs, name: points})
-                # A SavedModel may have forgotten how many rows come out, tf.py_function even how many axes.
-                tail = self.example_shape if outputs.shape.rank is None else outputs.shape[1:]
-                outputs = tf.ensure_shape(outputs, [points.shape[0], *tail])
-                score = objective().score(ops, outputs, targets)
+                    outputs = outputs_of(points, values)
+                    # A SavedModel may have forgotten how many rows come out, tf.py_function even how many axes.
+                    tail = self.example_shape if outputs.shape.rank is None else outputs.shape[1:]
+                    outputs = tf.ensure_shape(outputs, [points.shape[0], *tail])
+                score = own.score(ops, outputs, targets)
             try:
                 gradient = tape.gradient(score, points)
             except LookupError as error:  # an operation for which TensorFlow has no gradient
@@ -102,15 +120,15 @@ _NOT_DIFFERENTIABLE = (
     "a model whose output depends on its input smoothly, and an output before any argmax."
 )
 
-_kept: dict[tuple[int, bool], Traces] = {}
+_kept: dict[Any, Traces] = {}
 
 
-def traces_of(model: Any, call: Callable[..., Any], *, jit_compile: bool) -> Traces:
-    """Return what has been traced of a model, from nothing where it has been changed since."""
-    key = (id(model), jit_compile)
+def traces_of(model: Any, caller: Callable[..., Any], call: Call, *, jit_compile: bool) -> Traces:
+    """Return what has been traced of a model in one manner of calling it, anew where it has been changed since."""
+    key = (id(model), call.structure, call.name, call.head, jit_compile)
     found = _kept.get(key)
     if found is None or found.state != state_of(model):
-        found = Traces(model, call, jit_compile)
+        found = Traces(model, caller, call, jit_compile)
         try:
             weakref.finalize(model, _kept.pop, key, None).atexit = False
         except TypeError:  # no weak references to such an object: traced anew for every call

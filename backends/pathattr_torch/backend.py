@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import pathattr_keras
-from pathattr.backend import NO_OPTIONS, Backend, Call, Memory, first_output
+from pathattr.arguments import Call, taken
+from pathattr.backend import NO_OPTIONS, Backend, Memory
 from pathattr.errors import InvalidInput, ModelError
+from pathattr.heads import chosen
 from pathattr.randomising import cannot
 from pathattr.targets import Objective
 from pathattr_torch import fourier, randomising
@@ -209,28 +211,38 @@ class TorchBackend(Backend):
         return super().memory()
 
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> Tensor:
-        return self._forward(points, rows)[1].detach().clone()  # the model may use its memory again
+        return self._meant(*self._forward(points, rows)).detach().clone()  # the model may use its memory again
 
     def scores(self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]) -> Tensor:
-        with torch.enable_grad():
-            return objective.score(self, self._forward(points, rows)[1], targets).detach().clone()
+        return self._scored(points, objective, targets, rows)[1].detach().clone()
 
-    def _forward(self, points: Any, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
-        """Return points that gradients can be taken of, and the model's outputs there.
+    def _scored(
+        self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
+    ) -> tuple[Tensor, Tensor]:
+        """Return points that gradients can be taken of, and the explained scores there."""
+        points, given = self._forward(points, rows)
+        with torch.enable_grad(), advised():
+            explained = self._meant(points, given) if objective.function is None else given
+            return points, objective.score(self, explained, targets)
+
+    def _forward(self, points: Any, rows: NDArray[np.intp]) -> tuple[Tensor, Any]:
+        """Return points that gradients can be taken of, and all that the model returns there.
 
         Scores alone are computed in this way too: without gradients PyTorch chooses other kernels for some layers
         (an encoder's, with a padding mask), which are other functions.
         """
         with torch.enable_grad(), advised():
             points = points.detach().requires_grad_(True)
-            return points, self._called(points, rows)
+            # A copy, which the model may change in place.
+            copy = self._modes.copied(points)
+            args, kwargs = self._call.served(copy, self._batch, lambda array, axis: self._served(array, axis, rows))
+            with self._modes.casting(self._device):
+                given = pathattr_keras.call(self._model, args, kwargs) if self._keras else self._callee(*args, **kwargs)
+            return points, given
 
-    def _called(self, points: Tensor, rows: NDArray[np.intp]) -> Tensor:
-        # A copy, which the model may change in place.
-        args, kwargs = self._call.bind(self._modes.copied(points), lambda value: self._repeated(value, rows))
-        with self._modes.casting(self._device):
-            given = pathattr_keras.call(self._model, args, kwargs) if self._keras else self._callee(*args, **kwargs)
-        outputs = first_output(given, self.recognises_array)
+    def _meant(self, points: Tensor, given: Any) -> Tensor:
+        """Return the array that is meant among what the model returns."""
+        outputs = chosen(given, self.recognises_array, self._call.head)
         if self._modes.autocast is not None:
             outputs = outputs.to(self._dtype)  # probabilities underflow in half precision
         if outputs.shape[:1] != points.shape[:1]:
@@ -243,9 +255,8 @@ class TorchBackend(Backend):
     def gradient(
         self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
     ) -> tuple[Tensor, Tensor]:
+        points, scores = self._scored(points, objective, targets, rows)
         with torch.enable_grad(), advised():
-            points, outputs = self._forward(points, rows)
-            scores = objective.score(self, outputs, targets)
             # Rows are independent, so the gradient of their sum holds each row's own.
             (gradients,) = (
                 torch.autograd.grad(scores.sum(), points, allow_unused=True) if scores.requires_grad else (None,)
@@ -254,16 +265,14 @@ class TorchBackend(Backend):
             raise ModelError(NOT_DIFFERENTIABLE)
         return scores.detach().clone(), gradients.detach()
 
-    def _repeated(self, value: Any, rows: NDArray[np.intp]) -> Any:
-        """Return a further input for the nodes of the given examples, on the model's device."""
-        if not isinstance(value, Tensor):
-            return value
-        value = value.to(self._device)
+    def _served(self, array: Any, axis: int | None, rows: NDArray[np.intp]) -> Any:
+        """Return a further input for the nodes of the given examples; tensors on the model's device."""
+        if not isinstance(array, Tensor):
+            return taken(array, rows, axis)
+        array = array.to(self._device)
         # Outside inference mode, autograd refuses tensors that were made in it.
-        value = value.clone() if value.is_inference() else value
-        if value.ndim and value.shape[0] == self._batch:
-            return torch.index_select(value, 0, sent(rows, self._device))
-        return value
+        array = array.clone() if array.is_inference() else array
+        return array if axis is None else torch.index_select(array, axis, sent(rows, self._device))
 
 
 _LINKS: dict[str, Callable[[Tensor, int], Tensor]] = {

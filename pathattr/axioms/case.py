@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pathattr.attribution import Attribution
 from pathattr.axioms.residual import norm
 from pathattr.axioms.view import Change, Term, same, seen_through
-from pathattr.backend import Backend, Call
+from pathattr.backend import Backend
 from pathattr.baselines import Baseline, Samples
 from pathattr.capacity import ON_HOST
 from pathattr.explainer import PathExplainer
@@ -55,7 +55,7 @@ class Case:
     ) -> None:
         explainer = _plain(explainer)
         self.explainer, self.inputs = explainer, inputs
-        self.call = Call(tuple(args), dict(kwargs or {}), input_name)
+        self.call = explainer.calling(args, kwargs, input_name)
         self._target = target
         self.backend: type[Backend] = backend_for(explainer.model, inputs, explainer.backend)
         self.adapter, self.host, self.layout = explainer.prepared(inputs, self.call)
@@ -199,11 +199,9 @@ class Case:
         given = explainer.baseline
         if not isinstance(given, Baseline | Samples) and "baseline" not in changes:
             explainer = explainer.but(baseline=self.starts[rows, 0])  # one per input
-        call = self.call
-        args = [self._rows_of(value, rows) for value in call.args]
-        kwargs = {name: self._rows_of(value, rows) for name, value in call.kwargs.items()}
+        call = self.call.some(len(self.host), lambda array, axis: self._rows_of(array, axis, rows))
         inputs, target = self._like_inputs(self.host[rows]), _some(self.target, rows)
-        return explainer(inputs, target, args=args, kwargs=kwargs, input_name=call.name)
+        return explainer(inputs, target, args=call.args, kwargs=call.kwargs, input_name=call.name)
 
     def explained(self, inputs: Array, **changes: Any) -> Attribution:
         """Return the explainer's answer for other inputs, (batch, *example), with other settings."""
@@ -219,11 +217,11 @@ class Case:
         """Return host inputs as the user's are: a function's framework is told by what it is given."""
         return self.adapter.restore(host, self.inputs)
 
-    def _rows_of(self, value: Any, rows: Any) -> Any:
-        """Return the rows of a further input that has one per example; anything else as it is."""
-        if tuple(getattr(value, "shape", ()))[:1] != (len(self.host),):
-            return value
-        return value[rows] if isinstance(value, np.ndarray) else self.adapter.take(value, np.asarray(rows, np.intp))
+    def _rows_of(self, array: Any, axis: int, rows: Any) -> Any:
+        """Return the part of a further input, which has one for each example, that some examples have."""
+        native = self.backend.recognises_array(array)
+        part = np.take(self.adapter.to_numpy(array) if native else array, rows, axis)
+        return self.adapter.restore(part, array) if native else part
 
     @property
     def _calling(self) -> dict[str, Any]:

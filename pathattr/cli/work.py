@@ -52,7 +52,12 @@ class Subject:
             image_model = replace(image_model, model=adapter.place(image_model.model, device))
         axis = image_model.channel_axis
         self.model, self.spec, self.device = image_model, spec, device
-        self.channel_axis = wrapped(image_model.model, probe, Call(), backend).channel_axis if axis == "auto" else axis
+        found = wrapped(image_model.model, probe, Call(), backend).channel_axis if axis == "auto" else axis
+        if found is None:
+            raise InvalidInput(
+                f"where {spec} takes the channels cannot be known of it: say ImageModel(channel_axis=1) or (-1)"
+            )
+        self.channel_axis = found
 
     def read(self, named: Sequence[tuple[str, Path]]) -> list[tuple[str, Array]]:
         """Return the pictures of named files."""

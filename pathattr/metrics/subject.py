@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from scipy import special
 
 from pathattr.attribution import Attribution
-from pathattr.backend import Call
 from pathattr.base import Posed, Question
 from pathattr.checks import check_finite, numbers, unmasked
 from pathattr.engine import Engine
@@ -24,7 +23,7 @@ from pathattr.files import read_plain
 from pathattr.layout import Array
 from pathattr.quadrature import RULES
 from pathattr.schedules import LinearRamp
-from pathattr.targets import Link, Objective, objective_for, resolve_targets
+from pathattr.targets import Objective, targets_of_callable
 
 ZIP = b"PK"  # how an archive begins
 FIRST = 8  # outputs of an example: enough to tell two models apart
@@ -71,7 +70,7 @@ class Subject(Question):
     ) -> None:
         super().__init__(model, **options)
         self.inputs = inputs
-        self.call = Call(tuple(args), dict(kwargs or {}), input_name)
+        self.call = self.calling(args, kwargs, input_name)
         """How the model is called, for metrics that explain anew."""
         adapter, host, self.layout = self.prepared(inputs, self.call)
         if not adapter.has_outputs:
@@ -83,12 +82,15 @@ class Subject(Question):
             outputs = np.concatenate([adapter.to_numpy(part) for part in self._engine.outputs(host)])
         self.first_outputs = outputs.reshape(len(host), -1)[:, :FIRST].astype(np.float64)
         """The first few of the model's outputs at the inputs, before any link: by them a model is known again."""
-        link = self.link or adapter.model_link
-        axis = adapter.class_axis if self.class_axis is None else self.class_axis
-        self._objective = objective_for(outputs, self.output, link, axis)
-        self._probability = _probability(outputs, link, axis)
-        classes = self._probability or self._objective
-        self._targets = resolve_targets(target, outputs, classes)
+        known = self.outputs_of(adapter, outputs)
+        without = known.link == "identity" or (known.classes == 1 and known.link is None)
+        self._probability = None if without else known.explained("probability", target)[0]
+        """The objective of probabilities; None for a model without classes."""
+        if callable(self.output):
+            self._objective = Objective("callable", function=self.output)
+            self._targets = targets_of_callable(target, len(host)) if without else known.targets(target)
+        else:
+            self._objective, self._targets = known.explained(self.output, target)
         if self._targets.shape[1] != 1:
             raise InvalidInput("metrics judge one class per example; a Contrast has two: pass its first as target")
         self.masks = _masks(masks, boxes, self.spatial, len(host))
@@ -186,7 +188,10 @@ class Subject(Question):
                 rows = np.array([row for row, _ in block])
                 host = np.stack([self.layout.restore(point) for _, point in block])
                 parts = self._engine.outputs(host, rows)
-                score = self._engine.scores_of(parts, self._objective, self._targets[rows])
+                if callable(self.output):
+                    score = self._engine.scores(host, self._objective, self._targets[rows], rows)
+                else:
+                    score = self._engine.scores_of(parts, self._objective, self._targets[rows])
                 _check_judged(rows, score)
                 outputs = np.concatenate([backend.to_numpy(part) for part in parts]).astype(np.float64)
                 with np.errstate(invalid="ignore"):  # ∞ − ∞ of another class is NaN, and told as such
@@ -227,13 +232,6 @@ def _check_judged(rows: NDArray[np.intp], values: Array) -> None:
             f"image {rows[~finite][0]}: the model's score is not finite where a metric changed the input: look at the "
             "model there, or judge another output"
         )
-
-
-def _probability(outputs: NDArray[Any], link: Link | None, axis: int) -> Objective | None:
-    """Return the objective of probabilities; None for a model without classes."""
-    if link == "identity" or (int(np.prod(outputs.shape[1:])) == 1 and link is None):
-        return None
-    return objective_for(outputs, "probability", link, axis)
 
 
 def _masks(masks: Any, boxes: Any, spatial: tuple[int, ...], batch: int) -> NDArray[np.bool_] | None:

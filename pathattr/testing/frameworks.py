@@ -99,11 +99,13 @@ def assert_equals_the_closed_form(name: str, shape: tuple[int, ...], **options: 
     backend, model = network(name, shape)
     x = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
     settings: dict[str, Any] = {"steps": 9, "batch_size": 7, "output": "probability", **options}
+    axis = backend.channel_axis
+    assert axis is not None
     expected = PathExplainer(closed_form(shape).model(), **settings)(x.astype(np.float64), [0, 2])
-    explainer = PathExplainer(model, backend=backend, channel_axis=backend.channel_axis, **settings)
-    found = explainer(np.moveaxis(x, 1, backend.channel_axis), [0, 2])
+    explainer = PathExplainer(model, backend=backend, channel_axis=axis, **settings)
+    found = explainer(np.moveaxis(x, 1, axis), [0, 2])
     for what, ours, theirs in (
-        ("attributions", np.moveaxis(found.numpy(), backend.channel_axis, 1), expected.numpy()),
+        ("attributions", np.moveaxis(found.numpy(), axis, 1), expected.numpy()),
         ("components", _flat(found), _flat(expected)),
         ("score", found.score, expected.score),
     ):
