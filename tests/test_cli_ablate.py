@@ -103,7 +103,7 @@ def test_an_interrupted_study_says_that_it_goes_on_and_does(whole, tmp_path, cap
 
 
 def test_a_full_disk_is_a_sentence_and_loses_nothing(whole, tmp_path, capsys, monkeypatch):
-    real, left = os.replace, [2]
+    real, left = os.replace, [1]
 
     def replace(source, target):
         if not left[0]:

@@ -3,7 +3,11 @@
 import csv
 import io
 import json
+import os
+import re
+import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -23,7 +27,7 @@ from pathattr.metrics.statistics import bootstrap
 from pathattr.studies import Arrays, Setting, Study, summarised, write_report
 from pathattr.studies.figures import figures
 from pathattr.studies.setting import described_settings
-from pathattr.studies.store import COSTS, Found
+from pathattr.studies.store import COSTS, Found, Unit
 from pathattr.testing.models import TanhNetwork
 
 SHAPE = (1, 6, 6)
@@ -125,16 +129,20 @@ def test_a_study_killed_at_any_file_goes_on_to_the_same_files(tmp_path_factory, 
     calls = []
     lost = 0
     for at, before in kills:
-        real, seen = __import__("os").replace, []
+        seen = []
 
-        def replace(source, target, at=at, before=before, real=real, seen=seen):
+        def put(source, target, real, at=at, before=before, seen=seen):
             seen.append(target)
             if len(seen) <= at + (0 if before else 1):
                 real(source, target)
             if len(seen) == at + 1:
                 raise KeyboardInterrupt
 
-        with mock.patch("pathattr.files.os.replace", replace):
+        # How a whole file gets its name: the plan by a link, all others by a rename.
+        with (
+            mock.patch("pathattr.files.os.link", partial(put, real=os.link)),
+            mock.patch("pathattr.files.os.replace", partial(put, real=os.replace)),
+        ):
             try:
                 finished(out, calls)
             except KeyboardInterrupt:
@@ -176,12 +184,19 @@ def test_results_that_are_gone_damaged_or_foreign_are_made_again_and_no_others(
         elif harm == "cut":
             files[place].write_bytes(files[place].read_bytes()[:-40])
         else:
-            found = made._store.read(files[place])
-            other._store.write(files[place], found)
+            unit = Unit(place // 3, made.batches[place // 3], f"scale {place % 3 + 1}")
+            other._store.write(unit, made._store.read(unit))
     calls = []
-    finished(out, calls)
-    assert contents(out) == reference[0]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        finished(out, calls)
+    kept = {name: data for name, data in contents(out).items() if "set-aside" not in name}
+    assert kept == reference[0]
     assert len(calls) == len(places)
+    # What was bad is kept, and named.
+    assert len(contents(out)) - len(kept) == len(told) == (0 if harm == "gone" else len(places))
+    reason = "damaged|it is no archive" if harm == "cut" else "it is about another study"
+    assert all(re.search(reason, str(each.message)) for each in told)
 
 
 def test_progress_counts_what_is_done_and_never_goes_back(tmp_path):
@@ -241,7 +256,7 @@ def test_another_model_of_the_same_name_is_noticed(tmp_path):
     study(tmp_path).run()
     other = TanhNetwork.random(SHAPE, classes=3, seed=1).model()
     named = [Setting(f"scale {k}", lambda k=k: Counted(other, scale=float(k))) for k in (1, 2, 3)]
-    with pytest.raises(InvalidInput, match="another model under the same name"):
+    with pytest.raises(InvalidInput, match="another model under the same name: scale 1"):
         study(tmp_path, settings=named).run()
 
 
@@ -252,9 +267,10 @@ def test_another_model_is_noticed_where_both_are_certain(tmp_path):
 
     data = Arrays(INPUTS, np.zeros(len(INPUTS), int))
     first, second = (Study(data, certain(s), {"curved": Curved()}, tmp_path) for s in (20.0, 30.0))
-    assert first.plan.scores == second.plan.scores  # probability 1 of both
+    scores = [made.plan.models["only"].scores for made in (first, second)]
+    assert scores[0] == scores[1]  # probability 1 of both
     first.plan.settle(tmp_path / "plan.json")
-    with pytest.raises(InvalidInput, match="another model under the same name: its outputs"):
+    with pytest.raises(InvalidInput, match="another model under the same name: only: its outputs"):
         second.plan.settle(tmp_path / "plan.json")
 
 
@@ -421,7 +437,7 @@ def test_a_subject_is_shared_by_settings_that_ask_the_same(tmp_path, monkeypatch
         for scale in (1.0, 2.0)
     ]
     study(tmp_path, settings=several).run()
-    assert sorted(made) == ["logit"] * 3 + ["probability"] * (3 + 1)  # one more for the plan
+    assert sorted(made) == ["logit"] * (3 + 1) + ["probability"] * (3 + 1)  # one more for the plan
 
 
 # --- Tables -----------------------------------------------------------------------------------------------
@@ -481,7 +497,7 @@ def test_markdown_and_latex_are_whole_tables(tmp_path):
     assert "sparse ↑ | curved ↓" in tables[0][0]
     assert "*scale 2*" in text
     tex = (tmp_path / "summary.tex").read_text(encoding="utf-8")
-    assert r"50\% | a\_b $\omega$=1" in tex
+    assert r"50\% \textbar{} a\_b $\omega$=1" in tex
     assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 2
     columns = {line.count(" & ") for line in tex.split("tabular}")[1].splitlines() if line.endswith(r"\\")}
     assert columns == {2 + 4}

@@ -28,6 +28,7 @@ from pathattr.specs import load_model
 from pathattr.studies import Grid, Study, Summary, collected, combined, write_report
 from pathattr.studies.grid import listed, number_or_name, numbers_of
 from pathattr.studies.report import check
+from pathattr.texts import visible
 
 FAMILY = "linear,svd,dct,laplacian"
 METRIC = "diffid,road"
@@ -199,4 +200,4 @@ def _list(option: str, given: Any) -> list[str]:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(visible(text), file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -125,6 +126,17 @@ class Subject(Question):
                 "this metric needs the probability of a class, and the model has one output without a link: if it is "
                 "a binary classifier say link='sigmoid', or link='already' where it returns the probability"
             )
+
+    @property
+    def arithmetic(self) -> dict[str, str]:
+        """In what precision the model runs, and what else its numbers depend on but the device, as text."""
+        backend = self._engine.backend
+        with self.running():
+            conditions = {name: str(value) for name, value in backend.conditions.items() if name != "device"}
+        given = str(getattr(backend.asarray(np.zeros(1)), "dtype", ""))
+        # Frameworks call one type by several names: torch.float32, <dtype: 'float32'>.
+        precision = re.search(r"[a-z]+\d+", given)
+        return conditions | {"precision": precision.group() if precision else given}
 
     def rng(self) -> np.random.Generator:
         """Return a fresh generator: the same draws for every example."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -11,10 +12,12 @@ from pathlib import Path
 from pathattr import scenes
 from pathattr.checks import whole
 from pathattr.errors import InvalidInput
+from pathattr.files import read_plain
 from pathattr.images import ImageModel
 from pathattr.studies.data import Box, File, Item, Pictures, Scene, spread
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+MOST = 2**28  # bytes of a CSV file: of a million pictures
 SCENES = 20  # generated pictures where no limit is said
 COLUMNS = ("path", "label", "mask", "top", "left", "bottom", "right")
 
@@ -127,7 +130,7 @@ def _printable(name: str) -> str:
 
 def _table(path: Path, classes: Sequence[str] | None) -> list[Item]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.StringIO(read_plain(path, MOST).decode("utf-8-sig"), newline="") as file:
             reader = csv.DictReader(file)
             header = [name.strip().lower() for name in reader.fieldnames or ()]
             reader.fieldnames = header
@@ -143,7 +146,8 @@ def _table(path: Path, classes: Sequence[str] | None) -> list[Item]:
                 )
             items = [_row(path, reader.line_num, row, classes) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInput(f"cannot read {path} as a CSV file in UTF-8: {error}") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise InvalidInput(f"cannot read {path} as a CSV file in UTF-8: {reason}") from error
     if not items:
         raise InvalidInput(f"{path} lists no pictures: one line each is needed below the header")
     without = [item.name for item in items if item.label is None]

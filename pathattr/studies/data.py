@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr import scenes
-from pathattr.checks import on_host
+from pathattr.checks import numbers, on_host
 from pathattr.errors import InvalidInput
+from pathattr.files import read_plain
 from pathattr.images import ImageModel, prepare, read_picture
 from pathattr.layout import Array
 
@@ -73,9 +74,9 @@ class Arrays(Data):
             if given is not None and len(given) != count:
                 raise InvalidInput(f"{what} has {len(given)} entries for {count} examples: one each is needed")
         self.inputs, self.shown = inputs, shown
-        self.labels = None if labels is None else np.asarray(labels, dtype=np.intp)
-        self.masks = None if masks is None else np.asarray(masks).astype(bool)
-        self.names = [f"example {i}" for i in range(count)] if names is None else list(names)
+        self.labels = None if labels is None else _labels(labels)
+        self.masks = None if masks is None else _booleans(masks)
+        self.names = [f"example {i}" for i in range(count)] if names is None else [str(name) for name in names]
         self.unmasked = self.names if masks is None else ()
 
     def batch(self, rows: Sequence[int]) -> Batch:
@@ -89,7 +90,26 @@ class Arrays(Data):
     def digest(self, row: int) -> str:
         part = np.ascontiguousarray(on_host(self.inputs[row]))
         mask = b"" if self.masks is None else self.masks[row].tobytes()
-        return _hash(part.tobytes(), mask)
+        return _hash(part.tobytes(), f"{part.dtype} {part.shape}".encode(), mask)
+
+
+def _labels(labels: Any) -> NDArray[np.intp]:
+    """Return classes (examples,) by number."""
+    array = numbers("labels must be whole numbers, one for each example", labels)
+    if array.ndim != 1 or not (array == np.floor(array)).all() or (array < 0).any():
+        raise InvalidInput(
+            "labels must be whole numbers, one for each example: the indices of the classes; got shape "
+            f"{array.shape}, such as {array.ravel()[:3]}"
+        )
+    return array.astype(np.intp)
+
+
+def _booleans(masks: Any) -> NDArray[np.bool_]:
+    """Return masks of booleans, or of 0 and 1, as booleans."""
+    array = numbers("masks must be booleans, or 0 and 1, in one shape", masks)
+    if not np.isin(array, (0, 1)).all():
+        raise InvalidInput("masks are booleans, or 0 and 1: threshold soft masks first")
+    return array.astype(bool)
 
 
 class Source(ABC):
@@ -145,7 +165,10 @@ class File(Source):
         return picture, None
 
     def digest(self) -> str:
-        parts = [path.read_bytes() for path in (self.path, self.mask) if path is not None]
+        try:
+            parts = [read_plain(path) for path in (self.path, self.mask) if path is not None]
+        except OSError as error:
+            raise InvalidInput(f"cannot read {error.filename or self.path}: {error.strerror}") from error
         return _hash(*parts, repr(self.box).encode())
 
 

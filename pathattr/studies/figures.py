@@ -92,7 +92,10 @@ def against_overlap(settings: Sequence[Setting], summary: Summary) -> Figure:
         for k, setting in enumerate(level, start=len(lines)):
             band = rows[setting.name].scores[key]
             axes.axhline(band.mean, label=setting.name, color=f"C{k % 10}", linestyle="--", linewidth=1)
-        axes.set(title=key[0] + ARROWS[summary.better[key]], xlabel="overlap ω", ylabel=key[1].replace("_", " "))
+        title, label = key[0] + ARROWS[summary.better[key]], key[1].replace("_", " ")
+        axes.set_title(title, parse_math=False)
+        axes.set(xlabel="overlap ω")
+        axes.set_ylabel(label, parse_math=False)
     for axes in panels[count:]:
         axes.set_axis_off()
     _legend(figure, panels[0])
@@ -106,7 +109,7 @@ def curves(metric: str, several: Mapping[str, Scores]) -> Figure:
         legend = axes.get_legend()
         if legend is not None:
             legend.remove()
-    figure.suptitle(metric, fontsize="medium")
+    figure.suptitle(metric, fontsize="medium", parse_math=False)
     _legend(figure, figure.axes[0])
     return figure
 

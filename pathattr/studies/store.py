@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.files import npz_bytes, write_atomically
+from pathattr.archives import Archive, Unreadable, packed
+from pathattr.files import write_atomically
 from pathattr.layout import Array
 from pathattr.metrics.scores import Curve, Scores
 
+KIND, FORMAT = "pathattr study result", 2
 COSTS = ("score", "baseline_score", "gradients", "gap", "relative_gap", "error")
 
 
@@ -38,18 +38,28 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Unit:
+    """What one file is about: a setting, by name, on a batch, by its number and the numbers of its examples."""
+
+    batch: int
+    rows: Sequence[int]
+    setting: str
+
+
+@dataclass(frozen=True)
 class Store:
     """The results below a folder, of the plan with this fingerprint."""
 
     folder: Path
     fingerprint: str
 
-    def path(self, batch: int, setting: str) -> Path:
-        """Return the file of a batch and a setting, readable, and apart from those of names that look alike."""
-        slug = re.sub(r"[^A-Za-z0-9.=]+", "-", setting).strip("-.")[:60]
-        return self.folder / f"batch-{batch:04d}" / f"{slug}-{hashlib.sha256(setting.encode()).hexdigest()[:6]}.npz"
+    def path(self, unit: Unit) -> Path:
+        """Return the file of a unit, readable, and apart from those of settings whose names look alike."""
+        slug = re.sub(r"[^A-Za-z0-9.=]+", "-", unit.setting).strip("-.")[:60]
+        digest = hashlib.sha256(unit.setting.encode("utf-8", "backslashreplace")).hexdigest()[:6]
+        return self.folder / f"batch-{unit.batch:04d}" / f"{slug}-{digest}.npz"
 
-    def write(self, path: Path, found: Found) -> None:
+    def write(self, unit: Unit, found: Found) -> None:
         """Write what was found; the same bytes for the same."""
         arrays: dict[str, Any] = {"rows": found.rows, "targets": found.targets} | dict(found.costs)
         metrics = []
@@ -63,32 +73,63 @@ class Store:
         for row, values in found.maps.items():
             arrays[f"map_{row}"] = values
         record = {
-            "fingerprint": self.fingerprint,
+            **self._told(unit),
             "metrics": metrics,
             "failed": {str(row): reason for row, reason in found.failed.items()},
             "maps": list(found.maps),
         }
-        arrays["record"] = np.frombuffer(json.dumps(record).encode(), dtype=np.uint8)
-        write_atomically(path, npz_bytes(**arrays))
+        write_atomically(self.path(unit), packed(KIND, FORMAT, record, arrays))
 
-    def read(self, path: Path) -> Found | None:
-        """Return what a file holds; None where there is none, it is damaged, or it belongs to another plan."""
+    def read(self, unit: Unit) -> Found | None:
+        """Return what was found of a unit; None where there is nothing yet.
+
+        Raises Unreadable where there is a file that is damaged, or is about something else than its name says.
+        """
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            record = json.loads(arrays["record"].tobytes())
-            if record["fingerprint"] != self.fingerprint:
-                return None
-            return Found(
-                rows=arrays["rows"],
-                targets=arrays["targets"],
-                costs={name: arrays[name] for name in COSTS},
-                scores={m["name"]: _scores(arrays, index, m) for index, m in enumerate(record["metrics"])},
-                failed={int(row): reason for row, reason in record["failed"].items()},
-                maps={row: arrays[f"map_{row}"] for row in record["maps"]},
-            )
-        except Exception:  # whatever np.load and the zip and JSON readers make of a damaged file: it is made again
+            with Archive(self.path(unit), KIND, (FORMAT,)) as archive:
+                return self._read(unit, archive)
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            raise Unreadable(error.strerror or str(error)) from error
+        except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:  # a record of another form
+            raise Unreadable(f"its record is not one of a study's result ({error})") from error
+
+    def set_aside(self, unit: Unit) -> Path:
+        """Rename the file of a unit, so that it can be looked at, and made again; return its new name."""
+        path = self.path(unit)
+        number = 1
+        while (aside := path.with_name(f"{path.name}.set-aside-{number}")).exists():
+            number += 1
+        return path.rename(aside)
+
+    def _told(self, unit: Unit) -> dict[str, Any]:
+        """Return what a file says that it is about."""
+        return {"fingerprint": self.fingerprint, "setting": unit.setting, "batch": unit.batch, "rows": list(unit.rows)}
+
+    def _read(self, unit: Unit, archive: Archive) -> Found:
+        record = archive.record
+        for name, expected in self._told(unit).items():
+            if record[name] != expected:
+                raise Unreadable(f"it is about another {'study' if name == 'fingerprint' else name}")
+        members = [name for name in record["members"] if isinstance(name, str)]
+        archive.check_size({name: archive.header(name) for name in members}, None)
+        arrays = {name: archive.array(name) for name in members}
+        failed = {int(row): str(reason) for row, reason in record["failed"].items()}
+        rows = arrays["rows"]
+        if rows.tolist() != [row for row in unit.rows if row not in failed] or not {*failed} <= {*unit.rows}:
+            raise Unreadable("its examples are not those of its batch, in their order")
+        for name, array in arrays.items():
+            if not name.startswith(("x_", "map_")) and array.shape[:1] != rows.shape:
+                raise Unreadable(f"{name!r} does not tell of each of its {len(rows)} examples")
+        return Found(
+            rows=rows,
+            targets=arrays["targets"],
+            costs={name: arrays[name] for name in COSTS},
+            scores={m["name"]: _scores(arrays, index, m) for index, m in enumerate(record["metrics"])},
+            failed=failed,
+            maps={row: arrays[f"map_{row}"] for row in record["maps"]},
+        )
 
 
 def _scores(arrays: Mapping[str, Any], index: int, record: Mapping[str, Any]) -> Scores:

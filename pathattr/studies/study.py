@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from pathattr.archives import Unreadable
 from pathattr.base import Explainer
 from pathattr.checks import whole
-from pathattr.errors import InvalidInput
+from pathattr.errors import InvalidInput, warn
+from pathattr.files import open_plain
+from pathattr.locking import hold
 from pathattr.metrics.metric import Metric
 from pathattr.metrics.scores import Scores
 from pathattr.metrics.subject import Subject
 from pathattr.naming import one_of
 from pathattr.studies.data import Batch, Data, batches, evenly
 from pathattr.studies.fitness import check_baselines, check_masks
-from pathattr.studies.plan import Plan
-from pathattr.studies.setting import Setting, described_settings
-from pathattr.studies.store import Found, Store, joined
+from pathattr.studies.plan import Asked, Plan
+from pathattr.studies.setting import Setting, as_text, described_settings
+from pathattr.studies.store import Found, Store, Unit, joined
 from pathattr.studies.table import Table, tidy
-from pathattr.studies.work import Work
+from pathattr.studies.work import Work, asked
 
 Target = Literal["label", "predicted"]
 
@@ -39,7 +43,9 @@ class Study:
     `run` does what is not yet done. Batches of `batch` examples are the outer loop and settings the inner one: wherever
     a study is stopped, all settings have been judged on the same first examples but for the batch in work, so what is
     there can be compared. One `Subject` a batch is shared by all settings that ask the model the same, and attributions
-    are made once for all metrics. Each setting on each batch is one file, written whole or not at all.
+    are made once for all metrics. Each setting on each batch is one file, written whole or not at all, with a checksum:
+    one that is damaged, or about something else, is named, set aside and made again. One process at a time can work on
+    a study; a lock that ends with the process sees to it.
 
     `metrics` are by the name that tables call them. `target` is what is explained and judged: the examples' labels
     (the default where there are labels) or the class that the model predicts. `facts` say what else determines the
@@ -94,17 +100,30 @@ class Study:
 
     @cached_property
     def plan(self) -> Plan:
-        """What is going to be done. Asks the model for its scores at the first examples."""
-        subject = self.subject(next(iter(self.explainers.values())), self.data.batch(self.batches[0]), self.batches[0])
+        """What is going to be done. Asks every setting's model for its scores at the first examples."""
+        rows = self.batches[0]
+        first = self.data.batch(rows)
+        subjects: dict[Any, Subject] = {}
+        settings: dict[str, dict[str, str]] = {}
+        models: dict[str, Asked] = {}
+        for name, explainer in self.explainers.items():
+            key = asked(explainer)
+            if key not in subjects:
+                subjects[key] = self.subject(explainer, first, rows)
+            subject = subjects[key]
+            settings[name] = described_settings(explainer) | {
+                f"model's {what}": text for what, text in subject.arithmetic.items()
+            }
+            models[name] = Asked(subject.score.tolist(), subject.first_outputs.ravel().tolist())
         determines = {
             "pathattr": version("pathattr"),
-            "settings": {name: described_settings(explainer) for name, explainer in self.explainers.items()},
-            "metrics": {name: repr(metric) for name, metric in self.metrics.items()},
+            "settings": settings,
+            "metrics": {name: as_text(metric) for name, metric in self.metrics.items()},
             "examples": [
                 f"{name}, class {'?' if self.data.labels is None else self.data.labels[row]}, {self.data.digest(row)}"
                 for row, name in enumerate(self.data.names)
             ],
-            "examples in a batch": len(self.batches[0]),
+            "examples in a batch": len(rows),
             "examples shown": list(self.shown),
             "target": self.target,
             "seed": self.seed,
@@ -116,7 +135,7 @@ class Study:
             "versions": {name: version(name) for name in ("numpy", "scipy")},
             **self.record,
         }
-        return Plan(determines, subject.score.tolist(), subject.first_outputs.ravel().tolist(), record)
+        return Plan(determines, models, record)
 
     @cached_property
     def _store(self) -> Store:
@@ -127,15 +146,18 @@ class Study:
 
         An example on which a setting fails is kept as failed, with the reason, and its batch-mates are not lost; where
         all of the first batch fail, the setting is wrong and its error is raised. Raises InvalidInput where the folder
-        holds another study.
+        holds another study, or another process is at work on this one.
         """
-        watch = watch or (lambda done, total, doing: None)
         self.plan.settle(self.out / "plan.json")
+        with self._alone():
+            self._run(watch or (lambda done, total, doing: None))
+
+    def _run(self, watch: Watch) -> None:
         total = len(self.batches) * len(self.settings)
         done = 0
         for number, rows in enumerate(self.batches):
             # What failed is tried again: memory that was short may be there by now.
-            missing = [s for s in self.settings if (found := self._found(number, s)) is None or found.failed]
+            missing = [s for s in self.settings if (found := self._found(number, s, mend=True)) is None or found.failed]
             done += len(self.settings) - len(missing)
             if not missing:
                 continue
@@ -147,9 +169,25 @@ class Study:
                 found = work.found(setting.name, partial(_share, watch, done, total, doing))
                 if number == 0 and not len(found.rows):
                     raise InvalidInput(f"{setting.name} fails on every example of the first batch: {_first(found)}")
-                self._store.write(self._store.path(number, setting.name), found)
+                self._store.write(self._unit(number, setting), found)
                 done += 1
                 watch(done, total, doing)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the study's plan; raise InvalidInput where another process, or another thread, holds it."""
+        with open_plain(self.out / "plan.json") as plan:
+            try:
+                held = hold(plan)
+            except OSError as error:
+                warn(f"{self.out} cannot be locked ({error.strerror}): see that nothing else works on this study")
+                held = True
+            if not held:
+                raise InvalidInput(
+                    f"another process is at work on {self.out}: wait until it ends, or give another --out; what it has "
+                    "done is kept, and the same command goes on from there"
+                )
+            yield
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -193,8 +231,21 @@ class Study:
         """Return what has been found so far, one row for each example, setting and column of a metric."""
         return tidy(self, self.results())
 
-    def _found(self, number: int, setting: Setting) -> Found | None:
-        return self._store.read(self._store.path(number, setting.name))
+    def _unit(self, number: int, setting: Setting) -> Unit:
+        return Unit(number, self.batches[number], setting.name)
+
+    def _found(self, number: int, setting: Setting, mend: bool = False) -> Found | None:
+        """Return what is there of a setting on a batch; a bad file is named, and to `mend` set aside: then None too."""
+        unit = self._unit(number, setting)
+        try:
+            return self._store.read(unit)
+        except Unreadable as error:
+            what = f"the result {self._store.path(unit)} is damaged or is not this study's: {error}"
+            if mend:
+                warn(f"{what}; it is kept as {self._store.set_aside(unit).name} and made again")
+            else:
+                warn(f"{what}; it is left out, and made again when the study goes on")
+            return None
 
     def subject(self, explainer: Explainer, batch: Batch, rows: Sequence[int]) -> Subject:
         """Return some examples as the model of an explainer sees them, to be judged on."""

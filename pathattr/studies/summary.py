@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +12,7 @@ from pathattr.errors import InvalidInput
 from pathattr.layout import Array
 from pathattr.metrics.statistics import Interval, bootstrap
 from pathattr.studies.store import Found
+from pathattr.texts import csv_line, latex, markdown, visible
 
 Key = tuple[str, str]  # metric, column
 
@@ -64,41 +63,39 @@ class Summary:
 
     def csv(self) -> bytes:
         """Return every column of every metric with its interval and difference, one row a setting and column."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(HEADER)
+        lines = [csv_line(HEADER)]
         for row in self.rows:
             for (metric, column), better in self.better.items():
                 score, other = row.scores[metric, column], row.differences.get((metric, column))
                 ends = (None,) * 3 if other is None else (other.mean, other.low, other.high)
                 numbers = [score.count, score.mean, score.low, score.high, *ends]
                 costs = [row.failed, row.gradients, row.gap, row.error, row.missed]
-                cells = ["" if n is None or n != n else repr(n) for n in (*numbers, *costs)]
-                writer.writerow([row.setting, metric, column, better or "", *cells])
-        return text.getvalue().encode()
+                lines.append(csv_line([row.setting, metric, column, better, *numbers, *costs]))
+        return "".join(lines).encode()
 
     def cells(self) -> list[list[str]]:
         """Return the table of scores as text, its header first."""
-        return self._scores(str, _ARROWS)
+        return self._scores(visible, _ARROWS)
 
     def markdown(self) -> bytes:
         """Return the tables of scores and of differences as Markdown."""
-        parts = [_markdown(self._scores(_piped, _ARROWS))]
+        parts = [_markdown(self._scores(markdown, _ARROWS))]
         if len(self.rows) > 1:
-            parts.append(f"Difference to *{self.reference}*, example by example; bold where the interval leaves out 0:")
-            parts.append(_markdown(self._differences(_piped, _ARROWS, "**{}**")))
+            reference = markdown(self.reference)
+            parts.append(f"Difference to *{reference}*, example by example; bold where the interval leaves out 0:")
+            parts.append(_markdown(self._differences(markdown, _ARROWS, "**{}**")))
         parts.append(READING)
         if self.notes:
-            parts.append("\n".join(f"- {' '.join(note.split())}" for note in self.notes))
+            parts.append("\n".join(f"- {markdown(' '.join(note.split()))}" for note in self.notes))
         return ("\n\n".join(parts) + "\n").encode()
 
     def latex(self) -> bytes:
         """Return the same as two LaTeX tabulars, for booktabs."""
         mark = {"higher": r" $\uparrow$", "lower": r" $\downarrow$"}
-        parts = [_latex(self._scores(_escaped, mark))]
+        parts = [_latex(self._scores(latex, mark))]
         if len(self.rows) > 1:
-            parts.append(f"% paired difference to {self.reference}")
-            parts.append(_latex(self._differences(_escaped, mark, r"\textbf{{{}}}")))
+            parts.append(f"% paired difference to {visible(self.reference)}")
+            parts.append(_latex(self._differences(latex, mark, r"\textbf{{{}}}")))
         return ("\n\n".join(parts) + "\n").encode()
 
     def _scores(self, escape: Callable[[str], str], mark: Mapping[str, str]) -> list[list[str]]:
@@ -202,10 +199,6 @@ def matching(given: str, names: Sequence[str]) -> str:
     raise InvalidInput(f"no setting is called {given!r}; there are {', '.join(map(repr, names))}")
 
 
-def _piped(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
 def _column(found: Found, key: Key) -> Array:
     metric, column = key
     if metric not in found.scores:  # it failed on every example
@@ -263,8 +256,3 @@ def _latex(lines: Sequence[Sequence[str]]) -> str:
             r"\end{tabular}",
         ]
     )
-
-
-def _escaped(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "ω": r"$\omega$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return "".join(special.get(c, "\\" + c if c in "&%$#_{}" else c) for c in text)

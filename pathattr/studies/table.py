@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 
 from pathattr.errors import MissingExtra
 from pathattr.studies.store import COSTS, Found
+from pathattr.texts import csv_line
 
 if TYPE_CHECKING:
     from pathattr.studies.study import Study
@@ -28,11 +28,8 @@ class Table:
 
     def csv(self) -> bytes:
         """Return the table as CSV in UTF-8; numbers with all their digits, empty cells for nothing."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows(zip(*(_cells(column) for column in self.columns.values()), strict=True))
-        return text.getvalue().encode()
+        columns = [column.tolist() if isinstance(column, np.ndarray) else column for column in self.columns.values()]
+        return "".join(map(csv_line, [self.columns, *zip(*columns, strict=True)])).encode()
 
     def parquet(self) -> bytes:
         """Return the table as a Parquet file; raises MissingExtra without pyarrow."""
@@ -115,10 +112,3 @@ def _fact_column(values: Sequence[Any]) -> Any:
     if given and all(isinstance(value, int | float) and not isinstance(value, bool) for value in given):
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     return [None if value is None else str(value) for value in values]
-
-
-def _cells(column: Any) -> list[Any]:
-    if isinstance(column, np.ndarray):
-        # repr keeps every digit of a float.
-        return ["" if value != value else repr(value) for value in column.tolist()]
-    return ["" if value is None else value for value in column]

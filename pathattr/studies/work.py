@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,11 +50,9 @@ class Work:
         if subject.target.ndim != 1:
             raise InvalidInput("a study judges one class per example, and this model's outputs have further axes")
         steps = 1 + len(self.study.metrics)
-        explainer.progress = lambda done, total: progress(done / max(total, 1) / steps)
-        try:
-            attribution = explainer(subject.inputs, subject.target)
-        finally:
-            explainer.progress = False
+        told = copy(explainer)  # the user's own keeps its progress; what it learnt of memory is shared
+        told.progress = lambda done, total: progress(done / max(total, 1) / steps)
+        attribution = told(subject.inputs, subject.target)
         maps = subject.maps(attribution)
         scores = {}
         for step, (name, metric) in enumerate(self.study.metrics.items()):
@@ -77,20 +76,7 @@ class Work:
 
     def _subject(self, explainer: Explainer, places: Sequence[int]) -> Subject:
         whole_batch = len(places) == len(self.rows)
-        key = (
-            tuple(places),
-            id(explainer.model),
-            repr(
-                (
-                    explainer.output,
-                    explainer.link,
-                    explainer.preprocessing,
-                    explainer.channel_axis,
-                    explainer.class_axis,
-                )
-            ),
-            repr((explainer.batch_size, explainer.backend, explainer.backend_options)),
-        )
+        key = (tuple(places), asked(explainer))
         if key not in self._subjects:
             chosen = list(places)
             batch = self.batch
@@ -99,6 +85,12 @@ class Work:
                 batch = Batch(batch.inputs[chosen], masks)
             self._subjects[key] = self.study.subject(explainer, batch, [self.rows[place] for place in chosen])
         return self._subjects[key]
+
+
+def asked(explainer: Explainer) -> Hashable:
+    """Return what of an explainer decides what its model is asked, within this process."""
+    question = (explainer.output, explainer.link, explainer.preprocessing, explainer.channel_axis, explainer.class_axis)
+    return id(explainer.model), repr((question, explainer.batch_size, explainer.backend, explainer.backend_options))
 
 
 def _failure(row: int, error: Exception) -> Found:
