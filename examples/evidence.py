@@ -86,7 +86,7 @@ def methods(mean):
         # Schedules.
         "SIG, cosine": path(**svd, schedule=pa.CosineRamp()),
         "SIG, sigmoid": path(**svd, schedule=pa.SigmoidRamp()),
-        "SIG, step (50 steps)": path(**svd, schedule=pa.StepRamp(), steps=50, nodes=None),
+        "SIG, step (50 steps)": path(**svd, schedule=pa.StepRamp(), steps=50, nodes=None, tolerance=None),
         # Baselines.
         "IG, mean baseline": path(**line, baseline=mean),
         "IG, blurred baseline": path(**line, baseline=Blur()),
