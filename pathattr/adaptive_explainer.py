@@ -90,7 +90,8 @@ class AdaptiveExplainer(Explainer):
             own = rows[left]
             where = f"at step {step} of the path"
             scores, gradients = gradients_at(engine, state.point, ends.objective, ends.targets[own], own, where)
-            before, state = state.point, self.path.step(state, gradients)
+            # Copies: a path may move its point, and change the gradients, in place.
+            before, state = state.point.copy(), self.path.step(state, gradients.copy())
             met.attributions[left] += gradients * (state.point - before)
             met.lowest[left] = np.fmin(met.lowest[left], scores)
             met.highest[left] = np.fmax(met.highest[left], scores)

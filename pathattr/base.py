@@ -18,10 +18,10 @@ from pathattr.attribution import Attribution, Components
 from pathattr.backend import Backend
 from pathattr.baselines import Baseline, Context, Samples, baseline_from
 from pathattr.capacity import ON_HOST, fitting
-from pathattr.checks import check_finite, flag, is_auto, is_whole, named_options, numbers, whole
+from pathattr.checks import check_finite, flag, is_auto, is_whole, named_options, numbers, unmasked, whole
 from pathattr.engine import Engine, Progress
 from pathattr.errors import InvalidInput, MissingExtra
-from pathattr.given import check_scores, checked, fitted_starts
+from pathattr.given import check_scores, checked, fitted_starts, plain
 from pathattr.layout import Array, Layout
 from pathattr.outputs import Outputs
 from pathattr.preprocessing import Preprocessing
@@ -109,6 +109,7 @@ class Question:
 
     def prepared(self, inputs: Any, call: Call) -> tuple[Backend, Array, Layout]:
         """Return the backend around the model, the inputs on the host and their layout; raises as a call does."""
+        inputs = plain(inputs)
         backend = wrapped(self.model, inputs, call, self.backend, self.backend_options)
         host = checked(backend, inputs)
         return backend, host, Layout.of(host.shape, self.channel_axis, backend.channel_axis)
@@ -209,7 +210,8 @@ class Explainer(Question, Replayed, ABC):
             for example in host:
                 context = Context(self.preprocessing, np.random.default_rng(self.seed))
                 canonical = layout.canonical(example)
-                start = np.asarray(self.baseline(canonical, context), dtype=np.float64)
+                # Copies: a baseline may write into the example that it is given, and return one buffer for all.
+                start = numbers(f"{self.baseline!r} must return numbers", self.baseline(canonical.copy(), context))
                 if start.shape != canonical.shape:
                     raise InvalidInput(
                         f"{self.baseline!r} returned shape {start.shape} for an example of shape {canonical.shape}"
@@ -218,7 +220,7 @@ class Explainer(Question, Replayed, ABC):
             starts = np.stack(made)[:, None]
         else:
             samples = isinstance(self.baseline, Samples)
-            given = self.baseline.array if samples else self.baseline
+            given = unmasked("the baseline", self.baseline.array if samples else self.baseline)
             native = type(backend).recognises_array(given)
             array = numbers(
                 "a baseline array must hold numbers, in one shape", backend.to_numpy(given) if native else given

@@ -83,6 +83,11 @@ def numbers(expected: str, given: Any) -> Array:
         raise InvalidInput(f"{expected}; got {str(given)[:80]!r}") from error
 
 
+def plain_floats(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the float type, native and of at most 64 bits, that numbers of a float type are worked with."""
+    return np.dtype(f"f{min(dtype.itemsize, 8)}")
+
+
 def check_finite(what: str, array: NDArray[Any]) -> None:
     """Raise InvalidInput that counts the NaN and infinite values of an array and names the first."""
     bad = ~np.isfinite(array)

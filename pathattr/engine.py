@@ -129,11 +129,11 @@ class Engine:
     def scores_of(self, outputs: Sequence[Any], objective: Objective, targets: NDArray[np.intp]) -> Array:
         """Return the explained score on the host, float64, for what `outputs` returned."""
         ends = np.cumsum([len(part) for part in outputs])
-        found = [
-            self.backend.to_numpy(objective.score(self.backend, part, own))
+        found = [  # astype copies: an output callable may fill one buffer again and again
+            self.backend.to_numpy(objective.score(self.backend, part, own)).astype(np.float64)
             for part, own in zip(outputs, np.split(targets, ends[:-1]), strict=True)
         ]
-        return np.concatenate(found).astype(np.float64)
+        return np.concatenate(found)
 
     def scores(self, points: Array, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]) -> Array:
         """Return the explained score at points (points, *example) on the host, float64, by forward passes.
@@ -143,8 +143,8 @@ class Engine:
         found = []
         for part, own, x in self._parts(points):
             (scores,) = self._in_parts(len(own), partial(self._scores, x, objective, targets[own], rows[own]))
-            found.append(self.backend.to_numpy(scores)[: len(part)])
-        return np.concatenate(found).astype(np.float64)
+            found.append(self.backend.to_numpy(scores)[: len(part)].astype(np.float64))
+        return np.concatenate(found)
 
     def _outputs(self, points: Any, rows: NDArray[np.intp], some: slice) -> tuple[Any]:
         return (self.backend.outputs(points[some], rows[some]),)

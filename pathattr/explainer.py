@@ -214,13 +214,13 @@ class PathExplainer(Explainer):
         check_finite(f"input − baseline of image {row}", difference)
         decomposition = self.family.decompose(difference)
         facts = decomposition.facts
-        table = self.ordering.strengths(facts, np.random.default_rng(self.seed))
-        if table.shape != facts.energy.shape or not ((table >= 0) & (table <= 1)).all():
-            raise InvalidInput(f"strengths must lie in [0, 1], one a component; {self.ordering!r} gives others")
         # Components that are zero but for rounding move nothing: no gradients are spent on their windows.
         rounding = np.finfo(np.float64).eps * np.sqrt(facts.energy.shape[1])
         moving = facts.energy > rounding * facts.energy.max(axis=1, keepdims=True)
         energy = np.where(moving, facts.energy, 0.0)
+        table = self.ordering.strengths(facts, np.random.default_rng(self.seed))
+        if table.shape != energy.shape or not ((table >= 0) & (table <= 1)).all():
+            raise InvalidInput(f"strengths must lie in [0, 1], one a component; {self.ordering!r} gives others")
         course = Course(self.schedule, table.ravel(), energy.ravel())
         return Path(start, end, decomposition, decomposition.split(table), course, NOWHERE, targets, row)
 

@@ -7,20 +7,31 @@ from typing import Any
 import numpy as np
 
 from pathattr.backend import Backend
-from pathattr.checks import check_finite
+from pathattr.checks import check_finite, plain_floats, unmasked
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.layout import Array
+
+
+def plain(inputs: Any) -> Any:
+    """Return a NumPy array as every framework takes one, whatever its byte order, strides and flags; else the inputs.
+
+    It is a copy: no model writes into what is the user's. Raises InvalidInput for an array of anything but floats.
+    """
+    if not isinstance(inputs, np.ndarray):
+        return inputs
+    inputs = unmasked("inputs", inputs)
+    _check_floats(inputs.dtype)
+    check_finite("inputs", inputs)
+    with np.errstate(over="ignore"):  # said in the next line but one
+        made = np.array(inputs, dtype=plain_floats(inputs.dtype), order="C")
+    check_finite(f"inputs in {made.dtype}", made)
+    return made
 
 
 def checked(backend: Backend, inputs: Any) -> Array:
     """Return the inputs on the host, float64, as the model's dtype holds them; raise InvalidInput for bad ones."""
     host = backend.to_numpy(inputs)
-    if host.dtype.kind != "f":
-        raise InvalidInput(
-            f"inputs must be floating-point numbers, got {host.dtype}: gradients with respect to whole numbers do not "
-            "exist. Pass pictures as floats (x / 255, normalised as the model was trained), and embeddings "
-            "(input_name='inputs_embeds') in place of token ids"
-        )
+    _check_floats(host.dtype)
     if host.ndim < 2 or 0 in host.shape:
         raise InvalidInput(
             f"inputs must be a non-empty batch, (batch, ...); got shape {host.shape}: one example is x[None]"
@@ -29,6 +40,29 @@ def checked(backend: Backend, inputs: Any) -> Array:
     host = backend.to_numpy(backend.asarray(host)).astype(np.float64)
     check_finite("inputs in the model's precision", host)
     return host
+
+
+def _check_floats(dtype: np.dtype[Any]) -> None:
+    """Raise InvalidInput that says what to pass in place of inputs that are no floats."""
+    if dtype.kind == "f":
+        return
+    advice = {
+        "c": "pass real and imaginary parts as features of their own, np.stack([x.real, x.imag], axis=1), and a model "
+        "that puts them together",
+        "O": "pass x.astype(float), where every entry is a number and all examples have one shape",
+        "S": "read the numbers, x.astype(float); a text's words go in as embeddings (input_name='inputs_embeds')",
+        "M": "pass the time since some moment as a number, (x - x.min()) / np.timedelta64(1, 's')",
+        "m": "pass a number of units, x / np.timedelta64(1, 's')",
+        "f": "pass x.astype(np.float32)",
+        "V": "pass the fields as features, numpy.lib.recfunctions.structured_to_unstructured(x)",
+    }
+    # Void without fields is a float of few bits that NumPy does not know.
+    kind = "S" if dtype.kind in "UT" else "f" if dtype.kind == "V" and dtype.names is None else dtype.kind
+    whole = (
+        "gradients with respect to whole numbers do not exist. Pass pictures as floats (x / 255, normalised as the "
+        "model was trained), and embeddings (input_name='inputs_embeds') in place of token ids"
+    )
+    raise InvalidInput(f"inputs must be floating-point numbers, got {dtype}: {advice.get(kind, whole)}")
 
 
 def fitted_starts(array: Array, shape: tuple[int, ...], samples: bool) -> Array:

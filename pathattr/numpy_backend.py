@@ -22,11 +22,15 @@ class NumpyModel:
     """A model as two functions on NumPy arrays, so that anything at all can be explained.
 
     `value(points)` returns outputs (points, classes) or (points,); `vjp(points, cotangent)` the gradient of
-    Σ cotangent·outputs, of the points' shape; `cotangent` has the shape of the outputs.
+    Σ cotangent·outputs, of the points' shape; `cotangent` has the shape of the outputs. Both may write into what they
+    are given, and return the same buffer at every call.
     """
 
     value: Callable[[NDArray[Any]], NDArray[Any]]
     vjp: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
+
+    def __post_init__(self) -> None:
+        _check_functions("NumpyModel(value, vjp)", {"value": self.value, "vjp": self.vjp})
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,13 @@ class GradientCallback:
     gradient: Callable[[NDArray[Any], int], NDArray[Any]]
     value: Callable[[NDArray[Any], int], NDArray[Any]] | None = None
 
+    def __post_init__(self) -> None:
+        given = {"gradient": self.gradient} | ({} if self.value is None else {"value": self.value})
+        _check_functions("GradientCallback(gradient, value)", given)
+
 
 class NumpyBackend(NumpyOps, Backend):
-    """The reference: plain NumPy, in the inputs' own precision.
+    """The reference: plain NumPy, in the inputs' own precision, at most float64.
 
     Models are NumpyModel, GradientCallback, or a pair (value, gradient) of functions of the points: a score
     (points,) and its gradient.
@@ -124,12 +132,17 @@ class NumpyBackend(NumpyOps, Backend):
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> NDArray[Any]:
         args, kwargs = self._bind(points, rows)
         found, head = self._model.value(*args, **kwargs), self._call.head
-        outputs = (
-            chosen(found, self.recognises_array, head) if head is not None or _several(found) else np.asarray(found)
-        )
+        if head is not None or _several(found):
+            found = chosen(found, self.recognises_array, head)
+        outputs = _returned("the model", found)
         if outputs.shape[:1] != points.shape[:1] or 0 in outputs.shape:
             raise ModelError(
                 f"the model returned shape {outputs.shape} for {len(points)} points: expected one row for each"
+            )
+        if outputs.dtype.kind != "f":
+            raise ModelError(
+                f"the model returned {outputs.dtype}: expected scores, floating-point numbers. Where these are scores "
+                "return outputs.astype(float); labels have no gradient: return the scores that they are chosen by"
             )
         return outputs
 
@@ -144,7 +157,7 @@ class NumpyBackend(NumpyOps, Backend):
         outputs = self.outputs(points, rows)
         args, kwargs = self._bind(points, rows)
         cotangent = objective.cotangent(self, outputs, targets)
-        gradients = np.asarray(self._model.vjp(args[0], cotangent, *args[1:], **kwargs))
+        gradients = _returned("vjp", self._model.vjp(args[0], cotangent, *args[1:], **kwargs))
         if gradients.shape != points.shape:
             raise ModelError(f"vjp returned shape {gradients.shape}; expected the shape of the points, {points.shape}")
         return objective.score(self, outputs, targets), gradients
@@ -165,7 +178,7 @@ class NumpyBackend(NumpyOps, Backend):
             classes = targets[:, place, 0]
             for target in np.unique(classes):
                 chosen = classes == target
-                found = np.asarray(function(points[chosen], int(target)))
+                found = _returned("the callback", function(points[chosen], int(target)))
                 expected = points[chosen].shape if function is self._callback.gradient else (int(chosen.sum()),)  # type: ignore[union-attr]  # called for callbacks only
                 if found.shape != expected:
                     raise ModelError(f"the callback returned shape {found.shape}; expected {expected}")
@@ -175,7 +188,11 @@ class NumpyBackend(NumpyOps, Backend):
         return np.asarray(total)
 
     def _bind(self, points: Any, rows: NDArray[np.intp]) -> tuple[list[Any], dict[str, Any]]:
-        return self._call.served(points, self._batch, lambda array, axis: taken(array, rows, axis))
+        def serve(array: Any, axis: int | None) -> Any:
+            shared = axis is None and isinstance(array, np.ndarray)
+            return array.copy() if shared else taken(array, rows, axis)
+
+        return self._call.served(points.copy(), self._batch, serve)  # copies: the model may write into what it is given
 
 
 def _several(found: Any) -> bool:
@@ -185,11 +202,32 @@ def _several(found: Any) -> bool:
     return isinstance(found, tuple | list) and any(isinstance(part, np.ndarray) for part in found)
 
 
+def _check_functions(what: str, given: Mapping[str, Any]) -> None:
+    """Raise InvalidInput for a model that is made of anything but functions."""
+    for name, function in given.items():
+        if not callable(function) or isinstance(function, type):
+            raise InvalidInput(f"{what} takes functions of the points; its {name} is {function!r}")
+
+
+def _returned(what: str, found: Any) -> NDArray[Any]:
+    """Return an array of numbers that the user's function returned, copied: it may be a buffer that is filled again."""
+    if np.ma.is_masked(found):
+        raise ModelError(f"{what} returned a masked array, whose mask would be lost: return found.filled(value)")
+    try:
+        array = np.array(found)
+    except Exception as error:  # whatever a foreign object raises when it is asked for its numbers
+        raise ModelError(f"{what} returned {type_name(found)}, which is no array of numbers: {error}") from error
+    if array.dtype.kind not in "fiub":
+        kind = f" of {array.dtype}" if isinstance(found, np.ndarray) else ""
+        raise ModelError(f"{what} returned {type_name(found)}{kind}: expected an array of real numbers")
+    return array
+
+
 def _from_pair(value: Callable[[Any], Any], gradient: Callable[[Any], Any]) -> NumpyModel:
     """Return a score and its gradient as a model with one output."""
 
     def one_score(points: NDArray[Any]) -> NDArray[Any]:
-        score = np.asarray(value(points))
+        score = _returned("the value of a pair (value, gradient)", value(points))
         if score.shape not in ((len(points),), (len(points), 1)):
             raise ModelError(
                 f"the value of a pair (value, gradient) returned shape {score.shape} for {len(points)} points: "
@@ -198,7 +236,7 @@ def _from_pair(value: Callable[[Any], Any], gradient: Callable[[Any], Any]) -> N
         return score
 
     def vjp(points: NDArray[Any], cotangent: NDArray[Any]) -> NDArray[Any]:
-        gradients = np.asarray(gradient(points))
+        gradients = _returned("the gradient", gradient(points))
         if gradients.shape != points.shape:
             raise ModelError(
                 f"the gradient returned shape {gradients.shape}; expected that of the points, {points.shape}"

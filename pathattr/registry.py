@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from importlib.metadata import entry_points, metadata
+from inspect import Parameter, signature
 from itertools import chain
 from typing import Any
 
@@ -21,6 +22,8 @@ def backend_for(model: Any, inputs: Any, forced: str | type[Backend] | None = No
     `forced` names one, or is one. Raises MissingExtra where the framework's adapter lacks something, InvalidInput
     where nobody knows the model or where model and inputs belong to two frameworks.
     """
+    if isinstance(model, type):
+        raise InvalidInput(f"the model is the class {model.__name__}: pass an object of it, {model.__name__}(...)")
     of_model: type[Backend] | None = None
     if isinstance(forced, str):
         of_model = load_backend(forced)
@@ -39,7 +42,7 @@ def backend_for(model: Any, inputs: Any, forced: str | type[Backend] | None = No
     if of_array is None:
         raise InvalidInput(
             f"inputs of type {type_name(inputs)} belong to no backend ({', '.join(sorted(backends()))}): "
-            "pass an array of your framework, batch axis first"
+            f"{_as_array(inputs)}, batch axis first"
         )
     if of_model is not None and of_array not in (of_model, NumpyBackend):
         raise InvalidInput(
@@ -51,6 +54,32 @@ def backend_for(model: Any, inputs: Any, forced: str | type[Backend] | None = No
     return of_model or of_array
 
 
+def _as_array(inputs: Any) -> str:
+    """Return how to pass inputs that are no array of a framework."""
+    if hasattr(inputs, "to_numpy"):  # frames and series of pandas, polars and others
+        return "pass inputs.to_numpy().astype(float)"
+    if isinstance(inputs, list | tuple):
+        return "pass np.asarray(inputs, dtype=float), or an array of your framework"
+    return "pass an array of your framework"
+
+
+def _check_name(model: Any, name: str) -> None:
+    """Raise InvalidInput where a model tells its arguments, and none has the name that the inputs are passed by."""
+    function = next((part for part in (getattr(model, n, None) for n in ("forward", "call")) if part), model)
+    try:
+        there = signature(function).parameters.values()
+    except (TypeError, ValueError):  # compiled: it does not tell
+        return
+    if any(p.kind is Parameter.VAR_KEYWORD for p in there):
+        return
+    names = [p.name for p in there if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)]
+    if name not in names:
+        raise InvalidInput(
+            f"the model takes no argument {name!r} (input_name); those that it takes by name are "
+            f"{', '.join(names) or 'none: leave input_name out'}"
+        )
+
+
 def wrapped(
     model: Any,
     inputs: Any,
@@ -60,9 +89,12 @@ def wrapped(
 ) -> Backend:
     """Return the backend of a model and its inputs, wrapped around the model.
 
-    Raises InvalidInput for options that the backend does not have; the error lists those that it has.
+    Raises InvalidInput for options that the backend does not have, and for an argument that the model does not have;
+    the error lists those that it has.
     """
     backend = backend_for(model, inputs, forced)
+    if call.name is not None and backend is not NumpyBackend:
+        _check_name(model, call.name)
     unknown = [name for name in options if name not in backend.options]
     if unknown:
         there = ", ".join(sorted(backend.options)) or "none"
