@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("torch", reason="peers and overhead are measured in PyTorch")
+
 FOLDER = Path(__file__).parent / "benchmarks"
 
 

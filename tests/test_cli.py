@@ -12,6 +12,8 @@ from PIL import Image
 import pathattr as pa
 from pathattr import cli, scenes, specs
 
+pytest.importorskip("torch", reason="the models here are PyTorch's")
+
 SCENE = scenes.generate(1, seed=11)
 
 

@@ -14,6 +14,8 @@ from rich.console import Console
 from pathattr import cli, scenes
 from pathattr.cli import ablating
 
+pytest.importorskip("torch", reason="the models here are PyTorch's")
+
 SMALL = ["--family", "linear,svd", "--metric", "sparseness,pointing", "--steps", "3", "--limit", "4"]
 
 

@@ -10,6 +10,8 @@ from PIL import Image
 from pathattr import cli
 from pathattr.axioms import AXIOMS
 
+pytest.importorskip("torch", reason="the models here are PyTorch's")
+
 BROKEN = Path(__file__).parent.parent / "examples" / "broken_models.py"
 MINE = f"""
 import runpy, pathattr as pa

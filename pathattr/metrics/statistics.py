@@ -57,6 +57,6 @@ def bootstrap(values: Array, *, confidence: float = 0.95, seed: int = 0) -> Inte
         n_resamples=RESAMPLES,
         confidence_level=confidence,
         method="BCa",
-        rng=np.random.default_rng(seed),
+        random_state=np.random.default_rng(seed),  # the name that SciPy before 1.15 knows; later ones take both
     )
     return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high), len(kept))
