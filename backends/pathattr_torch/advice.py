@@ -13,6 +13,8 @@ NOT_DIFFERENTIABLE = (
     "on its input smoothly, and an output before any argmax"
 )
 
+_FLOAT = "an operation of the model does not exist in half precision on this device: use model.float()"
+
 _ADVICE = {
     "cudnn RNN backward": (
         "cuDNN has gradients of recurrent layers in training mode only: run the call inside "
@@ -35,6 +37,9 @@ _ADVICE = {
     "backward through the graph a second time": (
         "the model keeps a tensor of an earlier call, with its graph: keep tensor.detach() instead"
     ),
+    "not implemented for 'Half'": _FLOAT,
+    "not implemented for 'BFloat16'": _FLOAT,
+    "Low precision dtypes not supported": _FLOAT,
     "derivative for": "an operation of the model has no derivative in PyTorch: pass a model without it",
     "must implement either the backward": (
         "an autograd.Function of the model has no backward: give it one, or pass a model without it"

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 import pathattr_keras
 from pathattr.arguments import Call, taken
@@ -26,15 +27,15 @@ from pathattr_torch.advice import NOT_DIFFERENTIABLE, advised
 from pathattr_torch.modes import Modes
 from pathattr_torch.network import build
 from pathattr_torch.parts import check, modules
-
-_FLOATS = (torch.float32, torch.float64)
+from pathattr_torch.precision import HALF, autocast, float32_products, surrounding_autocast
 
 
 class TorchBackend(Backend):
     """Modules and functions of PyTorch, and Keras models that run on it.
 
     They run in the dtype and on the device of their parameters: inputs of another are taken there, and the
-    attributions brought back. A function without parameters runs where the inputs are.
+    attributions brought back. A function runs where the inputs are, in their dtype. Where that is half precision
+    inputs are cast at the model's door and outputs behind it: points, scores and sums are float32 or wider.
     """
 
     name = "torch"
@@ -82,7 +83,6 @@ class TorchBackend(Backend):
         self._keras = pathattr_keras.is_keras(model)
         if self._keras:  # told with each call that it is not training, whatever its modules' flags say
             pathattr_keras.check_built(model)
-            pathattr_keras.check_precision(model)
             self.model_link = pathattr_keras.ending_link(model)
             self.channel_axis = self.class_axis = pathattr_keras.channel_axis(model)
         for name, module in modules(model):
@@ -92,26 +92,34 @@ class TorchBackend(Backend):
         self._callee = self._modes.callee(model)
         parameters = model.parameters() if isinstance(model, nn.Module) else ()
         held = next((p for p in parameters if p.is_floating_point()), None)
-        like = inputs if isinstance(inputs, Tensor) else torch.as_tensor(inputs)
+        like = inputs if isinstance(inputs, Tensor) else torch.as_tensor(inputs, device="cpu")
         self._batch = like.shape[0] if like.ndim else 0
         self._device = like.device if held is None else held.device
-        self._dtype = like.dtype if held is None else held.dtype
-        if self._dtype in (torch.float16, torch.bfloat16):
-            raise InvalidInput(
-                f"the {'inputs are' if held is None else 'model is'} in {self._dtype}: gradients of probabilities "
-                "underflow in half precision. Use float32: "
-                + ("inputs.float()" if held is None else "model.float(), or an autocast inside a function around it")
-            )
+        self._given = like.dtype
+        self._own = like.dtype if held is None else held.dtype
+        """The dtype that the model computes in; points and scores have `_dtype`."""
+        self._dtype = torch.float32 if self._own in HALF else self._own
+        self._autocast = torch.bfloat16 if self._modes.autocast else surrounding_autocast(self._device.type)
+        self._products = float32_products(self._device.type)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Work outside any surrounding inference mode.
+        """Work outside any surrounding inference mode and, but for the model itself, outside any autocast.
 
         Gradients are taken with respect to the points only, so that the parameters' flags, which other threads see
         too, stay as they are.
         """
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), autocast(self._device.type, None):
             yield
+
+    @property
+    def conditions(self) -> Mapping[str, Any]:
+        found = {
+            "model_dtype": self._own if self._own in HALF else None,
+            "autocast": self._autocast,
+            "matmul_precision": None if self._products == "highest" else self._products,
+        }
+        return {name: str(value).removeprefix("torch.") for name, value in found.items() if value is not None}
 
     @property
     def has_float64(self) -> bool:
@@ -138,10 +146,13 @@ class TorchBackend(Backend):
     def restore(self, array: NDArray[np.float64], like: Any) -> Any:
         if isinstance(like, Tensor):
             # Through the host in float64: some devices have no such type.
-            return torch.tensor(array).to(like.dtype).to(like.device)
+            return torch.tensor(array, device="cpu").to(like.dtype).to(like.device)
         return array.astype(like.dtype)
 
     def einsum(self, equation: str, left: Any, right: Any) -> Tensor:
+        if self._products != "highest" and left.dtype == torch.float32 and self.has_float64:
+            # That setting is of the whole process: it is left alone, and float64 knows no such thing.
+            return self.einsum(equation, left.double(), right.double()).float()
         along = _matrix_product(equation)
         if along is None:
             return torch.einsum(equation, left, right)
@@ -234,23 +245,26 @@ class TorchBackend(Backend):
         with torch.enable_grad(), advised():
             points = points.detach().requires_grad_(True)
             # A copy, which the model may change in place.
-            copy = self._modes.copied(points)
+            copy = self._modes.entering(points, self._own)
             args, kwargs = self._call.served(copy, self._batch, lambda array, axis: self._served(array, axis, rows))
-            with self._modes.casting(self._device):
+            with autocast(self._device.type, self._autocast):
                 given = pathattr_keras.call(self._model, args, kwargs) if self._keras else self._callee(*args, **kwargs)
-            return points, given
+            half = self._own in HALF or self._autocast is not None
+            return points, tree_map_only(Tensor, self._widened, given) if half else given
 
     def _meant(self, points: Tensor, given: Any) -> Tensor:
         """Return the array that is meant among what the model returns."""
-        outputs = chosen(given, self.recognises_array, self._call.head)
-        if self._modes.autocast is not None:
-            outputs = outputs.to(self._dtype)  # probabilities underflow in half precision
+        outputs = self._widened(chosen(given, self.recognises_array, self._call.head))
         if outputs.shape[:1] != points.shape[:1]:
             raise ModelError(
                 f"the model returned shape {tuple(outputs.shape)} for {len(points)} points: expected one row for each. "
                 "Does it hold a fixed batch size, or reduce over the batch?"
             )
         return outputs
+
+    def _widened(self, outputs: Tensor) -> Tensor:
+        # Probabilities underflow in half precision.
+        return outputs.to(self._dtype) if outputs.dtype in HALF else outputs
 
     def gradient(
         self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
@@ -269,7 +283,8 @@ class TorchBackend(Backend):
         """Return a further input for the nodes of the given examples; tensors on the model's device."""
         if not isinstance(array, Tensor):
             return taken(array, rows, axis)
-        array = array.to(self._device)
+        # What has the inputs' dtype comes in by the same door; all else is taken to be as the model wants it.
+        array = array.to(self._device, self._own if array.dtype == self._given else array.dtype)
         # Outside inference mode, autograd refuses tensors that were made in it.
         array = array.clone() if array.is_inference() else array
         return array if axis is None else torch.index_select(array, axis, sent(rows, self._device))
@@ -305,7 +320,7 @@ def _matrix_product(equation: str) -> tuple[bool, int, bool] | None:
 
 def sent(array: Any, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """Return a copy of an array on a device; the host goes on while a GPU is at work."""
-    copy = torch.tensor(array, dtype=dtype)
+    copy = torch.tensor(array, dtype=dtype, device="cpu")  # whatever the user's default device
     if device.type == "cuda":
         # From memory that may be paged out a copy waits until the GPU has done all that it was given before.
         return copy.pin_memory().to(device, non_blocking=True)

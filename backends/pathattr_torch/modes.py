@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -59,12 +58,9 @@ class Modes:
             compiled = _compiled[model]
         return partial(compiled, model) if bound else compiled
 
-    def copied(self, points: Tensor) -> Tensor:
-        """Return a copy of points in the memory layout that was asked for."""
+    def entering(self, points: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return a copy of points in the model's dtype and the memory layout that was asked for."""
+        layout = torch.contiguous_format
         if self.channels_last and points.ndim in (4, 5):
-            return points.clone(memory_format=torch.channels_last if points.ndim == 4 else torch.channels_last_3d)
-        return points.clone(memory_format=torch.contiguous_format)
-
-    def casting(self, device: torch.device) -> AbstractContextManager[Any]:
-        """Hold autocast for a call of the model."""
-        return nullcontext() if self.autocast is None else torch.autocast(device.type, torch.bfloat16)
+            layout = torch.channels_last if points.ndim == 4 else torch.channels_last_3d
+        return points.to(dtype, copy=True, memory_format=layout)
