@@ -153,9 +153,10 @@ def _library(module: str | None) -> bool:
 
 def check(name: str, model: nn.Module) -> None:
     """Raise ModelError for a module in training mode in any part, or made where gradients are forbidden."""
+    # Keras tells its layers with each call whether they train, whatever their flags and those of their parts say.
+    told = {id(part) for layer in model.modules() if pathattr_keras.is_keras(layer) for part in layer.modules()}
     for path, module in model.named_modules(prefix=name):
-        # Keras tells its layers with each call whether they train, whatever the flag says.
-        if getattr(module, "training", False) and not pathattr_keras.is_keras(module):
+        if getattr(module, "training", False) and id(module) not in told:
             part = path.removeprefix("model").removeprefix(".")
             where = f"its part {part!r} ({type(module).__name__})" if part else "it"
             raise ModelError(
