@@ -186,8 +186,8 @@ def test_hugging_face_processors_are_understood(monkeypatch, settings, size, cro
     fake_module(
         monkeypatch,
         "transformers",
-        AutoModelForImageClassification=SimpleNamespace(from_pretrained=lambda name, use_safetensors: network),
-        AutoImageProcessor=SimpleNamespace(from_pretrained=lambda name: processor),
+        AutoModelForImageClassification=SimpleNamespace(from_pretrained=lambda name, **options: (network, {})),
+        AutoImageProcessor=SimpleNamespace(from_pretrained=lambda name, **options: processor),
     )
     model = load_model("hf:any")
     assert (model.size, model.crop, model.classes) == (size, crop, ("cat", "dog"))
@@ -201,8 +201,8 @@ def test_pixels_that_a_processor_leaves_at_255_are_scaled_as_it_does(monkeypatch
     fake_module(
         monkeypatch,
         "transformers",
-        AutoModelForImageClassification=SimpleNamespace(from_pretrained=lambda name, use_safetensors: network),
-        AutoImageProcessor=SimpleNamespace(from_pretrained=lambda name: processor),
+        AutoModelForImageClassification=SimpleNamespace(from_pretrained=lambda name, **options: (network, {})),
+        AutoImageProcessor=SimpleNamespace(from_pretrained=lambda name, **options: processor),
     )
     preprocessing = load_model("hf:any").preprocessing
     # (255·raw − 127.5) / 51 at raw = 1
@@ -238,3 +238,52 @@ print(model.size, model.classes, result.numpy().shape, float(result.relative_gap
     assert "(32, 32) ('LABEL_0', 'LABEL_1', 'LABEL_2', 'LABEL_3') (1, 3, 32, 32)" in done.stdout
     # A random transformer is smooth: 50 midpoints leave a small part of the difference.
     assert float(done.stdout.split()[-1]) < 0.05
+
+
+def test_weights_that_do_not_make_a_hugging_face_classifier_are_named_and_refused(tmp_path):
+    """In a process of its own, and on a closed terminal: custom code is refused, not asked about."""
+    script = f"""
+import json, torch
+from pathlib import Path
+from safetensors.torch import load_file, save_file
+from transformers import ViTConfig, ViTForImageClassification, ViTModel
+from pathattr.errors import InvalidInput
+from pathattr.specs import load_model
+config = ViTConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+                   image_size=32, patch_size=8, num_labels=4)
+whole = ViTForImageClassification(config)
+def folder(name, change):
+    place = Path({str(tmp_path)!r}) / name
+    whole.save_pretrained(place)
+    (place / "preprocessor_config.json").write_text(
+        '{{"image_processor_type": "ViTImageProcessor", "size": {{"height": 32, "width": 32}}}}')
+    weights = load_file(place / "model.safetensors")
+    change(weights)
+    save_file(weights, place / "model.safetensors", metadata={{"format": "pt"}})
+    return place
+def refused(place):
+    try:
+        load_model(f"hf:{{place}}")
+    except InvalidInput as error:
+        return str(error)
+    raise AssertionError(place)
+said = refused(folder("missing", lambda w: [w.pop("classifier." + part) for part in ("weight", "bias")]))
+assert "missing: classifier.bias, classifier.weight" in said, said
+said = refused(folder("left", lambda w: w.update({{"old_head.weight": torch.zeros(2)}})))
+assert "left over: old_head.weight" in said, said
+said = refused(folder("shape", lambda w: w.update({{"classifier.bias": torch.zeros(7)}})))
+assert "of another shape: classifier.bias" in said, said
+place = folder("fine", lambda w: None)
+load_model(f"hf:{{place}}")
+settings = json.loads((place / "config.json").read_text())
+settings |= {{"model_type": "mine"}}
+settings |= {{"auto_map": {{"AutoConfig": "mine.Mine", "AutoModelForImageClassification": "mine.M"}}}}
+(place / "config.json").write_text(json.dumps(settings))
+(place / "mine.py").write_text("raise SystemExit('ran')")
+assert "trust_remote_code" in refused(place) or "custom code" in refused(place), refused(place)
+print("done")
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.stdout.strip().endswith("done"), done.stderr

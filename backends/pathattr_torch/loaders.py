@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 from pathattr.errors import InvalidInput, MissingExtra
@@ -47,16 +48,23 @@ def load_timm(name: str) -> ImageModel:
 
 
 def load_huggingface(name: str) -> ImageModel:
-    """Return an image classifier from a Hugging Face name or folder; weights only as safetensors."""
+    """Return an image classifier from a Hugging Face name or folder; weights only as safetensors, no code of its own.
+
+    Raises InvalidInput where weights are missing, left over or of another shape: the library would fill in random ones.
+    """
     transformers = _library("transformers", "'pathattr[hf]'")
     try:
-        model = transformers.AutoModelForImageClassification.from_pretrained(name, use_safetensors=True).eval()
-        processor = transformers.AutoImageProcessor.from_pretrained(name)
+        model, loading = transformers.AutoModelForImageClassification.from_pretrained(
+            name, use_safetensors=True, trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+        processor = transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or ["unknown reason"])[0]
         raise InvalidInput(
             f"no image classifier with safetensors weights and a preprocessor at {name!r}: {reason}"
         ) from error
+    _check_complete(name, loading)
+    model = model.eval()
     size, crop = _huggingface_size(processor)
     # The processor's pixels are raw·255·rescale_factor before they are normalised; ours are raw.
     scale = (
@@ -69,6 +77,22 @@ def load_huggingface(name: str) -> ImageModel:
     return ImageModel(
         model, size, Preprocessing(mean, std), tuple(str(labels[i]) for i in sorted(labels, key=int)), crop=crop
     )
+
+
+def _check_complete(name: str, loading: Mapping[str, Any]) -> None:
+    """Raise InvalidInput that names the weights which are not as the classifier wants them."""
+    told = []
+    for key, what in (("missing", "missing"), ("unexpected", "left over"), ("mismatched", "of another shape")):
+        entries = loading.get(f"{key}_keys") or ()
+        keys = sorted(entry if isinstance(entry, str) else str(entry[0]) for entry in entries)
+        if keys:
+            told.append(f"{what}: {', '.join(keys[:8])}" + (f" and {len(keys) - 8} more" if len(keys) > 8 else ""))
+    if told:
+        raise InvalidInput(
+            f"the weights at {name!r} are not those of its image classifier ({'; '.join(told)}): what is missing would "
+            "be random. Use a checkpoint that was trained to classify, or load the model yourself and save it whole "
+            "with save_pretrained"
+        )
 
 
 def _library(module: str, install: str) -> Any:
