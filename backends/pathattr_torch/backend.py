@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_map_only
 
 import pathattr_keras
@@ -26,7 +27,7 @@ from pathattr_torch import fourier, randomising
 from pathattr_torch.advice import NOT_DIFFERENTIABLE, advised
 from pathattr_torch.modes import Modes
 from pathattr_torch.network import build
-from pathattr_torch.parts import check, modules
+from pathattr_torch.parts import channel_axis, check, modules
 from pathattr_torch.precision import HALF, autocast, float32_products, surrounding_autocast
 
 
@@ -39,7 +40,7 @@ class TorchBackend(Backend):
     """
 
     name = "torch"
-    channel_axis = 1
+    channel_axis: int | None = 1
     class_axis = 1
     options: ClassVar[Mapping[str, Any]] = MappingProxyType(asdict(Modes()))
 
@@ -85,6 +86,8 @@ class TorchBackend(Backend):
             pathattr_keras.check_built(model)
             self.model_link = pathattr_keras.ending_link(model)
             self.channel_axis = self.class_axis = pathattr_keras.channel_axis(model)
+        if isinstance(model, torch.export.ExportedProgram):
+            raise InvalidInput("the model is an ExportedProgram, which cannot be called: pass program.module()")
         for name, module in modules(model):
             check(name, module)
         self._model, self._call = model, call
@@ -93,7 +96,9 @@ class TorchBackend(Backend):
         parameters = model.parameters() if isinstance(model, nn.Module) else ()
         held = next((p for p in parameters if p.is_floating_point()), None)
         like = inputs if isinstance(inputs, Tensor) else torch.as_tensor(inputs, device="cpu")
-        self._batch = like.shape[0] if like.ndim else 0
+        self._batch = like.size(0) if like.ndim else 0
+        if not self._keras and not like.is_nested:
+            self.channel_axis = channel_axis(model, tuple(like.shape))
         self._device = like.device if held is None else held.device
         self._given = like.dtype
         self._own = like.dtype if held is None else held.dtype
@@ -140,6 +145,7 @@ class TorchBackend(Backend):
     def to_numpy(self, array: Any) -> NDArray[Any]:
         if not isinstance(array, Tensor):
             return np.asarray(array)
+        _check_dense(array)
         array = array.detach().cpu()
         return (array.float() if array.dtype == torch.bfloat16 else array).resolve_conj().resolve_neg().numpy()
 
@@ -255,11 +261,18 @@ class TorchBackend(Backend):
     def _meant(self, points: Tensor, given: Any) -> Tensor:
         """Return the array that is meant among what the model returns."""
         outputs = self._widened(chosen(given, self.recognises_array, self._call.head))
+        if not outputs.is_floating_point():
+            raise ModelError(
+                f"the model returned {outputs.dtype}, which has no gradient: return scores as real floating-point "
+                "numbers, before any argmax or rounding, and .real, .imag or .abs() of complex ones"
+            )
         if outputs.shape[:1] != points.shape[:1]:
             raise ModelError(
                 f"the model returned shape {tuple(outputs.shape)} for {len(points)} points: expected one row for each. "
                 "Does it hold a fixed batch size, or reduce over the batch?"
             )
+        if not outputs.numel():
+            raise ModelError(f"the model returned nothing: an array of shape {tuple(outputs.shape)}. Return its scores")
         return outputs
 
     def _widened(self, outputs: Tensor) -> Tensor:
@@ -325,6 +338,20 @@ def sent(array: Any, device: torch.device, dtype: torch.dtype | None = None) -> 
         # From memory that may be paged out a copy waits until the GPU has done all that it was given before.
         return copy.pin_memory().to(device, non_blocking=True)
     return copy.to(device)
+
+
+def _check_dense(array: Tensor) -> None:
+    """Raise InvalidInput for a tensor that is no plain array of numbers; the error says how to make it one."""
+    if array.is_nested:
+        raise InvalidInput("a nested tensor has no one shape: pad its examples, torch.nested.to_padded_tensor(x, 0.0)")
+    if array.layout != torch.strided:
+        raise InvalidInput(f"a tensor of layout {array.layout} is sparse: pass x.to_dense()")
+    if array.is_quantized:
+        raise InvalidInput(f"a tensor of {array.dtype} is quantised: pass x.dequantize()")
+    if array.is_meta or isinstance(array, FakeTensor):
+        raise InvalidInput(
+            "a tensor of the meta device, or a fake one, holds no numbers: pass inputs, and a model, on a real device"
+        )
 
 
 def _module(model: Any) -> nn.Module:

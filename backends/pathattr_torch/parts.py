@@ -11,6 +11,8 @@ from types import CodeType, FunctionType, MemberDescriptorType, MethodType, Modu
 from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.nn.parameter import is_lazy
 
 import pathattr_keras
 from pathattr.errors import ModelError
@@ -153,8 +155,20 @@ def _library(module: str | None) -> bool:
 
 def check(name: str, model: nn.Module) -> None:
     """Raise ModelError for a module in training mode in any part, or made where gradients are forbidden."""
-    # Keras tells its layers with each call whether they train, whatever their flags and those of their parts say.
-    told = {id(part) for layer in model.modules() if pathattr_keras.is_keras(layer) for part in layer.modules()}
+    if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+        raise ModelError(
+            "the model has lazy layers, whose weights have no shape yet: call it once on an example and load its "
+            "weights, then explain it"
+        )
+    # Keras tells its layers with each call whether they train, and an exported program is what it was exported as,
+    # whatever flags say.
+    fixed = [part for part in model.modules() if pathattr_keras.is_keras(part) or _exported(part)]
+    if any(_trains(part) for part in fixed):
+        raise ModelError(
+            "the program was exported from a model in training mode: dropout and batch statistics would make "
+            "attributions random or dependent on batch-mates. Export model.eval()"
+        )
+    told = {id(part) for whole in fixed for part in whole.modules()}
     for path, module in model.named_modules(prefix=name):
         if getattr(module, "training", False) and id(module) not in told:
             part = path.removeprefix("model").removeprefix(".")
@@ -168,3 +182,44 @@ def check(name: str, model: nn.Module) -> None:
             "the model was made inside torch.inference_mode(), where tensors cannot take part in gradients: build or "
             "load it outside (explaining it inside is fine)"
         )
+
+
+def channel_axis(model: Any, shape: tuple[int, ...]) -> int | None:
+    """Return where a batch of this shape has its channels: 1, or None where the model's first layer does not say so.
+
+    Pictures (4-D) are channels first by convention, unless that layer takes another axis; volumes (5-D) have a
+    convolution in three dimensions there, and videos may be arranged in several ways.
+    """
+    first = next(
+        (
+            part
+            for _, module in modules(model)
+            for part in module.modules()
+            if isinstance(part, _CONVOLUTIONS | nn.Linear)
+        ),
+        None,
+    )
+    if len(shape) == 5:
+        return 1 if isinstance(first, nn.Conv3d) and first.in_channels == shape[1] else None
+    if len(shape) == 4 and isinstance(first, nn.Conv2d | nn.Linear):
+        taken = first.in_channels if isinstance(first, nn.Conv2d) else first.in_features
+        return None if shape[1] != taken == shape[3] else 1
+    return 1
+
+
+_CONVOLUTIONS = nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+
+def _exported(module: nn.Module) -> bool:
+    return isinstance(module, GraphModule) and "eval" in vars(module)
+
+
+def _trains(module: nn.Module) -> bool:
+    """Tell whether a graph has an operation that was recorded in training mode."""
+    for node in module.graph.nodes if isinstance(module, GraphModule) else ():
+        schema = getattr(node.target, "_schema", None)
+        names = [argument.name for argument in schema.arguments] if schema else []
+        given = dict(zip(names, node.args, strict=False)) | node.kwargs
+        if any(given.get(name) is True for name in ("train", "training", "use_input_stats")):
+            return True
+    return False
