@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pathattr.errors import InvalidInput, MissingExtra
+from pathattr.files import read_plain
 from pathattr.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 # What full white can mean in a deep greyscale picture, which does not say it itself.
 _INTEGER_WHITES = (2**16 - 1, 2**31 - 1, 2**32 - 1)
 _FLOAT_WHITES = (1.0, 2.0**8 - 1, 2.0**16 - 1)
+# What is opened, whatever a file is called. Of others Pillow knows dozens, and starts Ghostscript for some.
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM")
+_LARGEST = 2**30  # bytes of a picture's file
+_LUMA = (0.299, 0.587, 0.114)  # what grey is made of (ITU-R BT.601), as in Pillow and torchvision
 _ROUNDING = 1e-6  # how far float32 arithmetic may carry a pixel past 0 or 1
 _SAMPLE_FORMAT, _UNSIGNED = 339, 1  # a TIFF tag, and its value for unsigned integers
 
@@ -34,7 +39,9 @@ class ImageModel:
     `size` is the (height, width) it takes, one number for a square, None for any size. `preprocessing`
     normalises raw pixels; None hands them over in [0, 1] as they are. `classes` names the outputs. `crop`,
     in (0, 1], is the share of the resized picture that the centre crop keeps: 0.875 with size 224 resizes
-    the shorter side to 256 first. `channel_axis` is where the model wants the channels, or "auto".
+    the shorter side to 256 first. `channel_axis` is where the model wants the channels, or "auto": the backend tells.
+    `channels` is 1 for grey pictures and 3 for colour; None: as many as `preprocessing` has, or else 3, and commands
+    ask the model.
     """
 
     model: Any
@@ -42,7 +49,8 @@ class ImageModel:
     preprocessing: Preprocessing | None = None
     classes: Sequence[str] | None = None
     crop: float = 1.0
-    channel_axis: int | Literal["auto"] = 1
+    channel_axis: int | Literal["auto"] = "auto"
+    channels: Literal[1, 3] | None = None
 
     def __post_init__(self) -> None:
         sides = () if self.size is None else self.size if isinstance(self.size, tuple) else (self.size,) * 2
@@ -54,6 +62,8 @@ class ImageModel:
             raise InvalidInput(f"ImageModel crops to a size: with crop={self.crop!r} give size as well")
         if self.channel_axis != "auto" and not _is_integer(self.channel_axis):
             raise InvalidInput(f'ImageModel takes channel_axis as a whole number or "auto"; got {self.channel_axis!r}')
+        if self.channels not in (None, 1, 3):
+            raise InvalidInput(f"ImageModel takes channels=1 (grey), 3 (colour) or None; got {self.channels!r}")
         if isinstance(self.classes, str):
             raise InvalidInput(f"ImageModel takes classes as a list of names; got the text {self.classes!r}")
 
@@ -62,30 +72,32 @@ class ImageModel:
         """The (height, width) the model takes; None where it takes any."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
+    @property
+    def known_channels(self) -> int | None:
+        """The number of channels where it has been said, or where `preprocessing` has one number for each."""
+        if self.channels is not None or self.preprocessing is None:
+            return self.channels
+        count = max(np.size(self.preprocessing.mean), np.size(self.preprocessing.std))
+        return count if count > 1 else None
+
 
 def read_picture(path: str | os.PathLike[str], *, ground: float = 1.0) -> NDArray[np.float64]:
     """Return the picture in a file as (H, W, 3) RGB in [0, 1], turned upright as its EXIF says.
 
     Of an animation it is the first frame. Transparency is laid on white, as a page shows it, or on another
     grey `ground`: the colours stored under transparent pixels are arbitrary, often black. 16- and 32-bit
-    greyscale is divided by its own full white. Colour profiles are not applied. Raises InvalidInput where
-    there is no picture.
+    greyscale is divided by its own full white. Colour profiles are not applied. PNG, JPEG, WebP, TIFF, GIF, BMP and
+    PPM are read, told by the content and not by the name. Raises InvalidInput where there is no picture.
     """
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError:
         raise MissingExtra.of("pillow", "cli", "reading a picture") from None
-    try:
-        data = Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InvalidInput(f"expected a picture at {path}; got: {reason}; check the path") from error
-    if not data:
-        raise InvalidInput(f"expected a picture at {path}; got an empty file: write or download it again")
+    data = read_bytes(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
                 picture = _rgb(image, ground)
@@ -97,7 +109,7 @@ def read_picture(path: str | os.PathLike[str], *, ground: float = 1.0) -> NDArra
         ) from error
     except UnidentifiedImageError as error:
         raise InvalidInput(
-            f"expected a picture (PNG, JPEG, TIFF, WebP, ...); {path} is none that Pillow can read: convert it to PNG"
+            f"expected a picture in one of the formats {', '.join(_FORMATS)}; {path} is none: convert it to PNG"
         ) from error
     except Exception as error:  # Pillow's decoders raise anything on a damaged file
         raise InvalidInput(
@@ -108,12 +120,27 @@ def read_picture(path: str | os.PathLike[str], *, ground: float = 1.0) -> NDArra
     return picture
 
 
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return what is in the file of a picture; raise InvalidInput where it is no file, or too large for a picture."""
+    try:
+        data = read_plain(path, _LARGEST)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        folder = isinstance(error, OSError) and Path(path).is_dir()
+        advice = f"name the pictures in it, such as {Path(path) / '*.png'}" if folder else "check the path"
+        raise InvalidInput(f"expected a picture at {path}; got: {reason}; {advice}") from error
+    if not data:
+        raise InvalidInput(f"expected a picture at {path}; got an empty file: write or download it again")
+    return data
+
+
 def prepare(picture: NDArray[np.floating[Any]], model: ImageModel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return a picture (H, W, 3) in [0, 1] as the model sees it and as the model takes it.
 
     `shown` is (h, w, 3) in [0, 1]: resized (bilinear, antialiased, in float64) until it covers size / crop,
-    then cut to size around the centre; the picture itself where the model takes any size. `inputs` is
-    (3, h, w): `shown` with channels first, normalised by the model's preprocessing.
+    then cut to size around the centre; the picture itself where the model takes any size. It is grey where the
+    model has one channel. `inputs` is (channels, h, w): `shown` with channels first, normalised by the model's
+    preprocessing.
     """
     picture = np.asarray(picture)
     if picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
@@ -128,7 +155,12 @@ def prepare(picture: NDArray[np.floating[Any]], model: ImageModel) -> tuple[NDAr
     if model.shape is not None:
         shown = _resized_and_cropped(shown, model.shape, model.crop)
     shown = np.clip(shown, 0.0, 1.0)
-    inputs = np.ascontiguousarray(shown.transpose(2, 0, 1))
+    if model.known_channels == 1:
+        grey = np.clip(shown @ np.array(_LUMA), 0.0, 1.0)
+        shown = np.repeat(grey[:, :, None], 3, axis=2)
+        inputs = grey[None]
+    else:
+        inputs = np.ascontiguousarray(shown.transpose(2, 0, 1))
     return shown, model.preprocessing.normalise(inputs) if model.preprocessing else inputs
 
 

@@ -80,6 +80,11 @@ def _check_name(model: Any, name: str) -> None:
         )
 
 
+def is_model(thing: Any) -> bool:
+    """Tell whether a thing is a model of an imported framework; of plain functions nobody can say."""
+    return any(backend.recognises_model(thing) for backend in _candidates())
+
+
 def wrapped(
     model: Any,
     inputs: Any,

@@ -283,7 +283,7 @@ def png_bytes(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     # Not Figure.savefig, which obeys the user's settings for crop, colour and resolution.
     canvas: Any = FigureCanvasAgg(figure)  # its print_png has no type hints
-    canvas.print_png(buffer, metadata={"Software": None})
+    canvas.print_png(buffer, metadata={"Software": "pathattr"})
     return buffer.getvalue()
 
 

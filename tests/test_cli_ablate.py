@@ -2,21 +2,29 @@
 
 import csv
 import errno
-import io
 import json
 import os
 
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from pathattr import cli, scenes
-from pathattr.cli import ablating
 
 pytest.importorskip("torch", reason="the models here are PyTorch's")
 
 SMALL = ["--family", "linear,svd", "--metric", "sparseness,pointing", "--steps", "3", "--limit", "4"]
+
+GREY = """
+import torch
+from torch import nn
+import pathattr as pa
+
+def grey():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 3))
+    return pa.ImageModel(net.eval(), size=16, preprocessing=pa.Preprocessing(0.13, 0.3))
+"""
 
 
 def run(*arguments):
@@ -271,18 +279,18 @@ def test_another_framework_tells_the_same(whole, tmp_path):
             assert float(ours["value"]) == pytest.approx(float(theirs["value"]), abs=0.01)
 
 
-def test_the_printed_table_is_whole_on_a_narrow_terminal():
-    names = ["setting", *(f"a metric of a long name {k}" for k in range(5))]
-    rows = [[f"setting {r}", *(f"0.{r}{k}1 [0.{r}{k}0, 0.{r}{k}2]" for k in range(5))] for r in range(3)]
+def test_a_new_study_overwrites_nothing_of_another_origin(tmp_path, capsys):
+    mine = tmp_path / "table.csv"
+    mine.write_text("my own numbers")
+    assert scenes_study(tmp_path) == 1
+    assert "has files of another origin, table.csv: give another --out" in failure(capsys)
+    assert mine.read_text() == "my own numbers"
+    assert scenes_study(tmp_path / "other", "--limit", 1) == 0  # the advice
 
-    class Given:
-        def cells(self):
-            return [names, *rows]
 
-    console = Console(width=80, file=io.StringIO())
-    console.print(*ablating._tables(Given(), 80))
-    printed = console.file.getvalue()
-    for cell in (*names, *(cell for row in rows for cell in row)):
-        assert cell in printed
-    assert "…" not in printed
-    assert max(map(len, printed.splitlines())) <= 80
+def test_a_model_of_grey_pictures_is_studied(tmp_path):
+    file = tmp_path / "grey_study.py"
+    file.write_text(GREY)
+    arguments = ["--family", "svd", "--metric", "diffid", "--fill", "zero", "--steps", 3, "--limit", 2]
+    assert run("-m", f"{file}:grey", "--data", "scenes", *arguments, "--out", tmp_path / "out") == 0
+    assert {row["setting"] for row in rows_of(tmp_path / "out")} == {"svd"}

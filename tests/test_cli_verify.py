@@ -73,7 +73,7 @@ def test_options_reach_the_explainer_and_pictures_the_record(models, pictures, t
     assert record["pictures"] == [str(picture) for picture in pictures]
     settings = record["settings"]
     assert settings["explainer"].startswith(
-        "PathExplainer(family=DCT(), ordering=Energy(scope='channel'), schedule=CosineRamp"
+        "PathExplainer(model, family=DCT(), ordering=Energy(scope='channel'), schedule=CosineRamp"
     )
     assert "baseline=Constant(value=0.5)" in settings["explainer"]
     assert (settings["steps"], settings["rule"], settings["output"]) == (6, "trapezoid", "logit")

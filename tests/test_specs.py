@@ -65,7 +65,7 @@ def test_a_python_file_and_a_module_give_the_users_model(user_file, monkeypatch)
     [
         (":nothing", "has no callable 'nothing'; it has ImageModel, NumpyModel, Preprocessing, broken, dressed, plain"),
         (":number", "has no callable 'number'"),
-        (":broken", "could not be made: RuntimeError: no weights here$"),
+        (":broken", r"could not be made: RuntimeError: no weights here .*my_models\.py, line 11, in broken.$"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_said(user_file, rest, message):

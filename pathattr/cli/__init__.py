@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
-import traceback
+import warnings
+
+from pathattr.cli.terminal import open_streams, unheard, warn_in_a_line
 
 
 def main() -> None:
-    """Run the `pathattr` command."""
+    """Run the `pathattr` command: the process is its own, and is set up for it."""
+    open_streams()
+    warnings.showwarning = warn_in_a_line
+    # Figures are drawn without a window: the name of one that does not exist here must not matter.
+    os.environ["MPLBACKEND"] = "agg"
+    # TensorFlow logs on stderr which processor it found, and what it could not load.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run the command with these arguments and return its exit status; failures are sentences on stderr."""
-    from pathattr.errors import MissingExtra, PathattrError
+    from pathattr.cli.failures import report
+    from pathattr.errors import MissingExtra
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -25,19 +35,11 @@ def run(arguments: list[str]) -> int:
             from pathattr.cli.app import invoke
         except ImportError as error:
             raise MissingExtra.of(error.name or "typer", "cli", "the command line") from error
-        return invoke(arguments)
-    except PathattrError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted: files that were finished stay, none is half-written", file=sys.stderr)
-        return 130
-    except Exception as error:  # ours to mend: say so without a page of traceback
-        if os.environ.get("PATHATTR_TRACEBACK"):
-            traceback.print_exc()
-        print(
-            f"error: {type(error).__name__}: {error}. This was not foreseen; with PATHATTR_TRACEBACK=1 the command "
-            "shows where it happened",
-            file=sys.stderr,
-        )
-        return 70
+        status = invoke(arguments)
+        sys.stdout.flush()
+        return status
+    except OSError as error:  # from what prints itself, such as --help
+        lost = error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
+        return report(unheard(error) if lost else error)
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        return report(error)

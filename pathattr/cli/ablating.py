@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from pathattr.base import Asked
 from pathattr.cli import options as opt
-from pathattr.cli.work import Subject, open_folder, versions
+from pathattr.cli.outputs import open_folder
+from pathattr.cli.subject import Subject
+from pathattr.cli.tables import tell_table
+from pathattr.cli.terminal import say, tell
+from pathattr.cli.work import versions
 from pathattr.errors import InvalidInput
 from pathattr.families import FAMILIES
 from pathattr.methods import METHODS
@@ -25,13 +25,14 @@ from pathattr.metrics.fills import FILLS
 from pathattr.metrics.table import METRICS, metrics_from
 from pathattr.registry import backend_for
 from pathattr.specs import load_model
-from pathattr.studies import Grid, Study, Summary, collected, combined, write_report
+from pathattr.studies import Grid, Study, collected, combined, write_report
 from pathattr.studies.grid import listed, number_or_name, numbers_of
 from pathattr.studies.report import check
 from pathattr.texts import visible
 
 FAMILY = "linear,svd,dct,laplacian"
 METRIC = "diffid,road"
+FILES = ("table.csv", "table.parquet", "summary.csv", "summary.md", "summary.tex", "maps.png", "results")
 MASKED = ("pointing", "mass")  # besides, where masks are known
 
 
@@ -100,13 +101,19 @@ def ablate(
     )
     only = number_or_name(grid.baselines[0]) if len(grid.baselines) == 1 else None
     chosen = metrics_from(listed("--metric", metric or METRIC), _list("--fill", fill) or None, only)
+    if target is not None and target not in ("label", "predicted"):
+        raise InvalidInput(f"--target is label or predicted; got {target!r}")
+    opt.Settings(batch_size=batch_size, seed=seed, backend=backend, tolerance=tolerance).check(["svd"], size)
     folder = open_folder(out)
+    _check_new(folder)
     subject = Subject(load_model(model, backend=backend), model, device, size, backend)
     pictures = collected(data, subject.model, subject.channel_axis, limit=limit, seed=seed)
+    subject.settle(pictures.batch([0]).shown[0])  # type: ignore[index]  # pictures are always shown
+    pictures.model, pictures.channel_axis = subject.model, subject.channel_axis
     if metric is None and not pictures.unmasked:
         chosen |= metrics_from(list(MASKED))
     for name, reason in pictures.left_out:
-        _say(f"left out, unreadable: {name}: {reason}")
+        say(f"left out, unreadable: {name}: {reason}")
     asked: Asked = {
         "preprocessing": subject.model.preprocessing,
         "channel_axis": subject.channel_axis,
@@ -116,11 +123,9 @@ def ablate(
     }
     found = combined(grid, subject.model.model, pictures.batch([0]).inputs, asked)
     for text in found.same:
-        _say(text)
+        say(text)
     for name, reason in found.refused:
-        _say(f"skipped: {name}: {reason}")
-    if target is not None and target not in ("label", "predicted"):
-        raise InvalidInput(f"--target is label or predicted; got {target!r}")
+        say(f"skipped: {name}: {reason}")
     used = backend_for(subject.model.model, pictures.batch([0]).inputs, backend).name
     study = Study(
         pictures,
@@ -140,17 +145,16 @@ def ablate(
         },
     )
     if not check(study, reference=reference, parquet=parquet):
-        _say("Parquet is left out, pyarrow is not installed: pip install 'pathattr[study]'")
+        say("Parquet is left out, pyarrow is not installed: pip install 'pathattr[study]'")
     _run(study)
     notes = [f"Skipped: {name} ({reason})" for name, reason in found.refused]
     summary, files = write_report(study, reference=reference, parquet=parquet, notes=notes)
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(*_tables(summary, console.width))
-    typer.echo(f"wrote {', '.join(path.name for path in files)} to {folder}")
+    tell_table(summary.cells())
+    tell(f"wrote {', '.join(path.name for path in files)} to {folder}")
     failures = study.failures()
     if failures:
         for setting, example, reason in failures[:10]:
-            _say(f"failed: {setting} on {example}: {reason}")
+            say(f"failed: {setting} on {example}: {reason}")
         raise InvalidInput(
             f"{len(failures)} of {len(pictures) * len(found.settings)} explanations failed; the tables are of the "
             f"others, and {folder / 'summary.md'} names each"
@@ -159,7 +163,7 @@ def ablate(
 
 def _run(study: Study) -> None:
     # Settings differ much in cost: time left is told from the last hour, not from the last seconds.
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(
         *columns,
         console=Console(stderr=True),
@@ -172,32 +176,20 @@ def _run(study: Study) -> None:
             study.run(partial(_report, bar, bar.add_task("looking for what is done", total=None)))
     except KeyboardInterrupt:
         done, total = study.progress
-        _say(f"{done} of {total} parts of the study are done and kept: the same command goes on from here")
+        say(f"{done} of {total} parts of the study are done and kept: the same command goes on from here")
         raise
 
 
 def _report(bar: Progress, task: TaskID, done: float, total: int, doing: str) -> None:
-    bar.update(task, completed=done, total=total, description=escape(doing))
+    bar.update(task, completed=done, total=total, description=visible(doing))
 
 
-def _tables(summary: Summary, width: int) -> Iterator[Table]:
-    """Yield the table of scores in parts as wide as the terminal, each with the settings' names."""
-    names, *columns = zip(*summary.cells(), strict=True)
-    own = [max(map(cell_len, column)) + 3 for column in (names, *columns)]  # with a rule and a blank on both sides
-    while columns:
-        fits = [k for k in range(1, len(columns) + 1) if own[0] + sum(own[1 : k + 1]) + 1 <= width]
-        count = max(fits, default=1)
-        header, *rows = zip(names, *columns[:count], strict=True)
-        table = Table(*header)
-        for row in rows:
-            table.add_row(*map(escape, row))
-        yield table
-        del columns[:count], own[1 : count + 1]
+def _check_new(folder: Path) -> None:
+    """Raise InvalidInput where a new study would overwrite files that are not a study's."""
+    there = [] if (folder / "plan.json").exists() else [name for name in FILES if (folder / name).exists()]
+    if there:
+        raise InvalidInput(f"{folder} has files of another origin, {', '.join(there)}: give another --out")
 
 
 def _list(option: str, given: Any) -> list[str]:
     return [] if given is None else listed(option, given)
-
-
-def _say(text: str) -> None:
-    print(visible(text), file=sys.stderr)

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from pathattr.cli import options as opt
 from pathattr.cli.ablating import ablate
 from pathattr.cli.benching import cost_of, cost_table
-from pathattr.cli.verifying import table, verify_pictures, write_report
-from pathattr.cli.work import (
-    Subject,
-    compare_one,
-    demo_subjects,
-    explain_one,
-    module_version,
-    open_folder,
-    read_subjects,
-    summary,
-)
+from pathattr.cli.failures import report
+from pathattr.cli.outputs import Claim, digest, names_of, open_folder, settle
+from pathattr.cli.subject import Subject
+from pathattr.cli.tables import tell_table
+from pathattr.cli.terminal import say, tell, unheard
+from pathattr.cli.verifying import COLOURS, SCENES, table, verify_pictures, write_report
+from pathattr.cli.work import compare_one, demo_subjects, explain_one, files_of, module_version, summary
 from pathattr.errors import InvalidInput, PathattrError
-from pathattr.families import FAMILIES
 from pathattr.files import write_json
+from pathattr.images import read_picture
 from pathattr.registry import backends as known_backends
 from pathattr.registry import load_backend
 from pathattr.specs import load_model
+from pathattr.studies.grid import listed
+from pathattr.texts import visible
 
 app = typer.Typer(
     add_completion=False,
@@ -42,6 +41,8 @@ app = typer.Typer(
     help="Which parts of this input made the model say that? Path attribution for any model.",
 )
 
+COMPARED = ["linear", "svd", "dct", "wavelet", "laplacian"]
+MOST_SCENES = 20
 SHARES = 100  # of a picture, in the bar: gradients are not known beforehand where nodes are refined
 
 FAMILY_OPTION = Annotated[str, typer.Option(help=opt.FAMILY_HELP)]
@@ -53,11 +54,16 @@ def invoke(arguments: list[str]) -> int:
         status = app(arguments, standalone_mode=False)
     except typer.Abort:
         raise KeyboardInterrupt from None
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # whoever reads --help has left
+            raise unheard(error.__context__) from error
+        raise
     except Exception as error:
         # A usage error prints itself. Its class is click's or typer's own copy of it, depending on the version.
         if not (hasattr(error, "show") and hasattr(error, "exit_code")):
             raise
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         return int(error.exit_code)
     if status == 130:  # how some versions of typer report Ctrl-C
         raise KeyboardInterrupt
@@ -76,30 +82,31 @@ def demo(
     out: opt.OutOption = Path("pathattr-demo"),
     steps: opt.StepsOption = "100",
     seed: Annotated[int, typer.Option(help="Which scenes to draw.")] = 0,
-    count: Annotated[int, typer.Option(help="How many scenes.")] = 2,
+    count: Annotated[int, typer.Option(help=f"How many scenes, at most {MOST_SCENES}.")] = 2,
     batch_size: opt.BatchOption = "32",
     device: opt.DeviceOption = None,
     backend: opt.BackendOption = None,
 ) -> None:
     """Explain the shipped classifier on generated scenes, all five families side by side."""
-    if count < 1:
-        raise InvalidInput(f"--count must be at least 1; got {count}")
-    folder = open_folder(out)
-    subject = Subject(load_model("scenes", backend=backend), "scenes", device, backend=backend)
+    if not 1 <= count <= MOST_SCENES:
+        raise InvalidInput(f"--count must be 1 to {MOST_SCENES}, the rows of one figure; got {count}")
     settings = opt.Settings(steps=steps, batch_size=batch_size, backend=backend)
-    families = ["linear", "svd", "dct", "wavelet", "laplacian"]
+    settings.check(COMPARED)
     pictures = demo_subjects(count, seed)
+    folder = open_folder(out)
+    path = folder / "demo.png"
+    replaced = settle([_pair(path)], [])
+    subject = Subject(load_model("scenes", backend=backend), "scenes", device, backend=backend)
     with _progress() as bar:
-        task = bar.add_task("explaining", total=count * len(families))
-        path = folder / "demo.png"
-        rows = compare_one(subject, pictures, families, settings, (None, None), path, partial(bar.advance, task))
-    _console().print(summary(rows))
-    typer.echo(f"wrote {path} and {path.with_suffix('.json')}")
+        task = bar.add_task("explaining", total=count * len(COMPARED))
+        rows = compare_one(subject, pictures, COMPARED, settings, (None, None), path, partial(bar.advance, task))
+    tell_table(summary(rows), keys=2)
+    _tell_written([path, path.with_suffix(".json")], replaced)
 
 
 @app.command()
 def explain(
-    pictures: Annotated[list[Path], typer.Argument(help="Pictures to explain.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures to explain: PNG, JPEG, WebP, TIFF, GIF, BMP, PPM.")],
     model: opt.ModelOption,
     family: FAMILY_OPTION = "svd",
     ordering: opt.OrderingOption = None,
@@ -119,41 +126,54 @@ def explain(
     seed: opt.SeedOption = 0,
     size: opt.SizeOption = None,
     out: opt.OutOption = Path("pathattr-out"),
+    force: opt.ForceOption = False,
 ) -> None:
-    """Attribute a model's decision on each picture: an overlay, the signed map, the arrays and a record."""
+    """Attribute a model's decision on each picture: an overlay, the signed map, the arrays and a record.
+
+    A picture that fails is reported, the others are explained, and the status is 1 in the end.
+    """
     settings = opt.Settings(
         ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend, tolerance, nodes
     )
+    settings.check([family], size)
+    question = partial(_question, settings, model, device, size, target, contrast, [family])
+    named = names_of(pictures)
+    if len(named) < len(pictures):
+        say(f"note: {len(pictures) - len(named)} of the pictures were named more than once; each is explained once")
     folder = open_folder(out)
+    claims = [
+        Claim(files := files_of(name, folder), files[-1], partial(question, path)) for name, path in named
+    ]  # fmt: skip
+    replaced = settle(claims, pictures, force)
     subject = Subject(load_model(model, backend=backend), model, device, size, backend)
-    failed = 0
-    rows = []
+    rows, statuses = [], []
     with _progress() as bar:
-        task = bar.add_task("explaining", total=len(pictures) * SHARES)
-        for index, (name, path) in enumerate(read_subjects(pictures)):
-            bar.update(task, completed=index * SHARES, description=name)
-            report = partial(_report, bar, task, index * SHARES)
+        task = bar.add_task("explaining", total=len(named) * SHARES)
+        for index, (name, path) in enumerate(named):
+            bar.update(task, completed=index * SHARES, description=visible(name))
+            progress = partial(_report, bar, task, index * SHARES)
+            options = (target, contrast)
             try:
-                rows.append(explain_one(subject, path, name, family, settings, (target, contrast), folder, report))
-            except PathattrError as error:
-                if len(pictures) == 1:
+                rows.append(
+                    explain_one(subject, path, name, family, settings, options, folder, progress, question(path))
+                )
+            except Exception as error:
+                if len(named) == 1:
                     raise
-                failed += 1  # the others are still worth having
-                print(f"error: {path}: {error}", file=sys.stderr)
+                statuses.append(report(error, f"{path}: "))  # the others are still worth having
     if rows:
-        _console().print(summary(rows))
-        typer.echo(f"wrote {len(rows)} × overlay, map, arrays and record to {folder}")
-    if failed:
-        raise InvalidInput(f"{failed} of {len(pictures)} pictures failed")
+        tell_table(summary(rows))
+        _tell_written(f"{len(rows)} × overlay, map, arrays and record to {folder}", replaced)
+    if statuses:
+        say(f"error: {len(statuses)} of {len(named)} pictures failed, as said above; the others are explained")
+        raise typer.Exit(max(statuses))
 
 
 @app.command()
 def compare(
-    picture: Annotated[Path, typer.Argument(help="The picture to explain.")],
+    picture: Annotated[Path, typer.Argument(help="The picture to explain: PNG, JPEG, WebP, TIFF, GIF, BMP or PPM.")],
     model: opt.ModelOption,
-    family: Annotated[str, typer.Option(help="Families, comma-separated: " + opt.FAMILY_HELP)] = ",".join(
-        ["linear", "svd", "dct", "wavelet", "laplacian"]
-    ),
+    family: Annotated[str, typer.Option(help="Families, comma-separated: " + opt.FAMILY_HELP)] = ",".join(COMPARED),
     ordering: opt.OrderingOption = None,
     overlap: opt.OverlapOption = 0.4,
     schedule: opt.ScheduleOption = "linear",
@@ -171,25 +191,28 @@ def compare(
     seed: opt.SeedOption = 0,
     size: opt.SizeOption = None,
     out: opt.OutOption = Path("pathattr-out"),
+    force: opt.ForceOption = False,
 ) -> None:
     """Attribute one picture along several paths, side by side on one scale."""
     settings = opt.Settings(
         ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend, tolerance, nodes
     )
-    families = [name.strip() for name in family.split(",") if name.strip()]
-    unknown = [name for name in families if name not in FAMILIES]
-    if unknown or not families:
-        raise InvalidInput(f"unknown family {', '.join(map(repr, unknown))}; the names are {', '.join(FAMILIES)}")
+    families = listed("--family", family)
+    settings.check(families, size)
     folder = open_folder(out)
+    path = folder / f"{picture.stem}.compare.png"
+    question = partial(_question, settings, model, device, size, target, contrast, families, picture)
+    replaced = settle([_pair(path, question)], [picture], force)
+    read = read_picture(picture)
     subject = Subject(load_model(model, backend=backend), model, device, size, backend)
     with _progress() as bar:
-        task = bar.add_task(picture.name, total=len(families))
-        subjects = subject.read(list(read_subjects([picture])))
-        path = folder / f"{subjects[0][0]}.compare.png"
-        advance = partial(bar.advance, task)
-        rows = compare_one(subject, subjects, families, settings, (target, contrast), path, advance)
-    _console().print(summary(rows))
-    typer.echo(f"wrote {path} and {path.with_suffix('.json')}")
+        task = bar.add_task(visible(picture.name), total=len(families))
+        advance, options = partial(bar.advance, task), (target, contrast)
+        rows = compare_one(
+            subject, [(picture.stem, read)], families, settings, options, path, advance, question()
+        )  # fmt: skip
+    tell_table(summary(rows), keys=2)
+    _tell_written([path, path.with_suffix(".json")], replaced)
 
 
 @app.command()
@@ -217,22 +240,26 @@ def verify(
 ) -> None:
     """Check the axioms on a model: what the path promises is judged, the rest shown. Status 1 if a promise fails."""
     settings = opt.Settings(ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend)
+    settings.check([family], size)
+    named = names_of(pictures or [])
     folder = open_folder(out)
+    path = folder / "verify.json"
+    replaced = settle([Claim([path], path)], pictures or [])
+    read = [(name, read_picture(picture)) for name, picture in named] or demo_subjects(SCENES, seed)
     subject = Subject(load_model(model, backend=backend), model, device, size, backend)
     with _progress() as bar:
         task = bar.add_task("verifying", total=None)
         watch = partial(_checking, bar, task)
-        report = verify_pictures(subject, pictures or [], family, settings, (target, contrast), watch)
-    path = folder / "verify.json"
-    write_report(report, subject, pictures or [], path)
-    if report.rows:
-        _console().print(table(report))
-    for diagnosis in report.diagnoses:
-        typer.echo(str(diagnosis))
-    typer.echo(f"wrote {path}")
-    if not report.passed:
-        failed = [row.axiom for row in report.rows if row.verdict == "FAILS"]
-        wrong = [diagnosis.name for diagnosis in report.diagnoses]
+        found = verify_pictures(subject, read, family, settings, (target, contrast), watch)
+    write_report(found, subject, pictures or [], path)
+    if found.rows:
+        tell_table(table(found), styles=COLOURS)
+    for diagnosis in found.diagnoses:
+        tell(str(diagnosis))
+    _tell_written([path], replaced)
+    if not found.passed:
+        failed = [row.axiom for row in found.rows if row.verdict == "FAILS"]
+        wrong = [diagnosis.name for diagnosis in found.diagnoses]
         raise InvalidInput(f"{model} does not pass: {', '.join(wrong + failed)}")
 
 
@@ -257,13 +284,15 @@ def bench(
     settings = opt.Settings(
         overlap=overlap, steps=steps, output=output, batch_size=batch_size, backend=backend, tolerance=tolerance
     )
+    settings.check([family], size)
     folder = open_folder(out)
+    path = folder / "bench.json"
+    replaced = settle([Claim([path], path)], [])
     subject = Subject(load_model(model, backend=backend), model, device, size, backend)
     record = cost_of(subject, family, settings, count)
-    path = folder / "bench.json"
     write_json(path, record)
-    _console().print(cost_table(record))
-    typer.echo(f"wrote {path}")
+    tell_table(cost_table(record))
+    _tell_written([path], replaced)
 
 
 app.command()(ablate)
@@ -272,15 +301,41 @@ app.command()(ablate)
 @app.command()
 def backends() -> None:
     """Tell which frameworks are installed, and which devices they see."""
-    table = Table("backend", "installed", "devices")
+    rows = [["backend", "installed", "devices"]]
     for name in sorted(known_backends()):
         try:
             backend = load_backend(name)
         except PathattrError as error:
-            table.add_row(name, "no", escape(str(error)))
+            rows.append([name, "no", str(error)])
             continue
-        table.add_row(name, module_version(name), ", ".join(backend.devices()))
-    _console().print(table)
+        rows.append([name, module_version(name), ", ".join(backend.devices())])
+    tell_table(rows)
+
+
+def _question(
+    settings: opt.Settings,
+    model: str,
+    device: str | None,
+    size: int | None,
+    target: str | None,
+    contrast: str | None,
+    families: Sequence[str],
+    picture: Path,
+) -> dict[str, Any]:
+    """Return all that an answer depends on, as plain values."""
+    asked = {"model": model, "device": device, "size": size, "target": target, "contrast": contrast}
+    return {"picture": digest(picture), "family": ",".join(families), **asked, **asdict(settings)}
+
+
+def _pair(path: Path, question: Callable[[], Mapping[str, Any]] | None = None) -> Claim:
+    """Return the claim of a figure and its records."""
+    record = path.with_suffix(".json")
+    return Claim([path, record], record, question)
+
+
+def _tell_written(what: str | Sequence[Path], replaced: int) -> None:
+    told = what if isinstance(what, str) else " and ".join(map(str, what))
+    tell(f"wrote {told}" + (f"; {replaced} earlier replaced" if replaced else ""))
 
 
 def _report(bar: Progress, task: TaskID, before: int, done: int, total: int) -> None:
@@ -291,14 +346,9 @@ def _checking(bar: Progress, task: TaskID, axiom: str, done: int, total: int) ->
     bar.update(task, description=axiom, completed=done, total=total)
 
 
-def _console() -> Console:
-    # A pipe has no width: give tables room rather than cut them.
-    return Console() if sys.stdout.isatty() else Console(width=160)
-
-
 def _progress() -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),

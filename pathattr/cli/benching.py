@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from rich.table import Table
-
+from pathattr.cli.failures import models_own
 from pathattr.cli.options import Settings
-from pathattr.cli.work import Subject, demo_subjects, versions
+from pathattr.cli.subject import Subject
+from pathattr.cli.work import demo_subjects, versions
 from pathattr.costs import measure
 
 
@@ -19,7 +19,8 @@ def cost_of(subject: Subject, family: str, settings: Settings, count: int) -> di
     explainer = settings.explainer(subject.model, subject.channel_axis, family)
     asked_auto = explainer.steps == "auto"
     plain = explainer.but(steps=200, tolerance=None) if asked_auto else explainer
-    costs = measure(plain, inputs, tolerance=settings.tolerance)
+    with models_own(inputs.shape, subject.backend.out_of_memory):
+        costs = measure(plain, inputs, tolerance=settings.tolerance)
     refined = costs.refined
     return {
         "model": subject.spec,
@@ -35,25 +36,30 @@ def cost_of(subject: Subject, family: str, settings: Settings, count: int) -> di
     }
 
 
-def cost_table(record: dict[str, Any]) -> Table:
-    """Return the record as a table of sentences."""
-    table = Table("what", "measured")
+def cost_table(record: dict[str, Any]) -> list[list[str]]:
+    """Return the record as a table of sentences, its header first."""
+    rows = [["what", "measured"]]
     shape = "×".join(map(str, record["shape"]))
     for size, seconds in record["gradient"].items():
-        table.add_row(f"one gradient, {size} at once ({shape})", f"{1000 * seconds:.2f} ms")
-    table.add_row("points that fit at once (batch_size=auto)", str(record["fits"]))
-    table.add_row(
-        f"one explanation, {record['family']}, {record['steps']} gradients, {record['block']} at once",
-        f"{record['seconds']:.3g} s, {record['overhead']:.2f} × its gradients alone",
+        rows.append([f"one gradient, {size} at once ({shape})", f"{1000 * seconds:.2f} ms"])
+    rows.append(["points that fit at once (batch_size=auto)", str(record["fits"])])
+    rows.append(
+        [
+            f"one explanation, {record['family']}, {record['steps']} gradients, {record['block']} at once",
+            f"{record['seconds']:.3g} s, {record['overhead']:.2f} × its gradients alone",
+        ]
     )
-    table.add_row(f"{record['count']} pictures", f"{record['seconds_for_count']:.3g} s")
+    rows.append([f"{record['count']} pictures", f"{record['seconds_for_count']:.3g} s"])
     refined = record["refined"]
     if refined is not None:
-        table.add_row(
-            f"one explanation at a tolerance of {record['tolerance']:.1%}",
-            f"{refined['seconds']:.3g} s, {refined['gradients']:.0f} gradients, estimated error {refined['error']:.1%}",
+        error = f"estimated error {refined['error']:.1%}"
+        rows.append(
+            [
+                f"one explanation at a tolerance of {record['tolerance']:.1%}",
+                f"{refined['seconds']:.3g} s, {refined['gradients']:.0f} gradients, {error}",
+            ]
         )
-        table.add_row(
-            f"{record['count']} pictures at that tolerance", f"{record['seconds_for_count_at_tolerance']:.3g} s"
+        rows.append(
+            [f"{record['count']} pictures at that tolerance", f"{record['seconds_for_count_at_tolerance']:.3g} s"]
         )
-    return table
+    return rows

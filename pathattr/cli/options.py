@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,8 +18,11 @@ from pathattr.naming import named
 from pathattr.nodes import NODES
 from pathattr.orderings import ORDERINGS
 from pathattr.quadrature import RULES
+from pathattr.registry import backends
 from pathattr.schedules import SCHEDULES, Schedule
 from pathattr.targets import OUTPUTS, Contrast
+
+MOST_STEPS = 10_000_000  # a gradient each: more is a slip of the keyboard, and would not fit the memory
 
 
 def _names(table: Any) -> str:
@@ -27,7 +31,12 @@ def _names(table: Any) -> str:
 
 ModelOption = Annotated[
     str,
-    typer.Option("--model", "-m", help="scenes, torchvision:NAME, timm:NAME, hf:NAME_OR_FOLDER or module:callable."),
+    typer.Option(
+        "--model",
+        "-m",
+        help="scenes, torchvision:NAME, timm:NAME, hf:NAME_OR_FOLDER, keras:NAME, keras-file:PATH, savedmodel:FOLDER, "
+        "module:callable or file.py:callable. The last three run the code in them: name only what you trust.",
+    ),
 ]
 OrderingOption = Annotated[str | None, typer.Option(help=f"{_names(ORDERINGS)}; default: the family's.")]
 ScheduleOption = Annotated[str, typer.Option(help=f"{_names(SCHEDULES)}.")]
@@ -54,7 +63,14 @@ BackendOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option(help="For noise baselines and the shuffled ordering.")]
 SizeOption = Annotated[int | None, typer.Option(help="Resize and crop pictures to this size.")]
-OutOption = Annotated[Path, typer.Option(help="Folder for the results.")]
+OutOption = Annotated[
+    Path,
+    typer.Option(
+        help="Folder for the results. Files there that are not results are never overwritten, and earlier results "
+        "only where they answer the same question."
+    ),
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace earlier results whatever they answer.")]
 FAMILY_HELP = f"{_names(FAMILIES)}."
 
 
@@ -74,6 +90,20 @@ class Settings:
     backend: str | None = None
     tolerance: float = 0.02
     nodes: str | None = None
+
+    def check(self, families: Sequence[str], size: int | None = None) -> None:
+        """Raise InvalidInput for what can be told to be wrong without the model, before it is loaded."""
+        if self.backend is not None and self.backend not in backends():
+            raise InvalidInput(f"unknown backend {self.backend!r}; the names are {', '.join(sorted(backends()))}")
+        if size is not None and size < 1:
+            raise InvalidInput(f"--size is the side of a picture in pixels, at least 1; got {size}")
+        steps = whole_or_auto("--steps", self.steps)
+        if steps != "auto" and steps > MOST_STEPS:
+            raise InvalidInput(
+                f"--steps is at most {MOST_STEPS:,}; got {steps:,}: --steps auto takes as many as the tolerance needs"
+            )
+        for family in families:
+            self.explainer(ImageModel(None), 1, family)
 
     def explainer(self, image_model: ImageModel, channel_axis: int, family: str) -> PathExplainer:
         """Return the explainer that these settings mean for a model and a family."""

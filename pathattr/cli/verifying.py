@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.markup import escape
-from rich.table import Table
 
 from pathattr.axioms import Report, verify
+from pathattr.cli.failures import models_own
 from pathattr.cli.options import Settings, target_from
-from pathattr.cli.work import Options, Subject, demo_subjects, read_subjects, versions
+from pathattr.cli.subject import Subject
+from pathattr.cli.work import Options, versions
 from pathattr.errors import InvalidInput
 from pathattr.files import write_json
+from pathattr.layout import Array
 
 SCENES = 2  # how many generated pictures stand in where none are given
 COLOURS = {"holds": "green", "FAILS": "bold red", "cannot tell": "yellow"}
@@ -21,22 +22,23 @@ COLOURS = {"holds": "green", "FAILS": "bold red", "cannot tell": "yellow"}
 
 def verify_pictures(
     subject: Subject,
-    pictures: Sequence[Path],
+    pictures: Sequence[tuple[str, Array]],
     family: str,
     settings: Settings,
     options: Options,
     progress: Callable[[str, int, int], None],
 ) -> Report:
-    """Return the axioms' report on a model at pictures, or at generated scenes where none are given."""
-    named = subject.read(list(read_subjects(pictures))) if pictures else demo_subjects(SCENES, settings.seed)
-    batches = [subject.inputs(picture)[1] for _, picture in named]
+    """Return the axioms' report on a model at named pictures."""
+    batches = [subject.inputs(picture)[1] for _, picture in pictures]
     sizes = {batch.shape for batch in batches}
     if len(sizes) > 1:
         raise InvalidInput(
             f"the model takes pictures of any size and these have several, {sorted(sizes)}: say --size to make them one"
         )
     explainer = settings.explainer(subject.model, subject.channel_axis, family)
-    return verify(explainer, np.concatenate(batches), target_from(*options, subject.model.classes), progress=progress)
+    inputs, target = np.concatenate(batches), target_from(*options, subject.model.classes)
+    with models_own(inputs.shape, subject.backend.out_of_memory):
+        return verify(explainer, inputs, target, progress=progress)
 
 
 def write_report(report: Report, subject: Subject, pictures: Sequence[Path], path: Path) -> None:
@@ -49,18 +51,10 @@ def write_report(report: Report, subject: Subject, pictures: Sequence[Path], pat
     write_json(path, record)
 
 
-def table(report: Report) -> Table:
-    """Return the report as a table: axiom, residual, tolerance and why, verdict."""
-    made = Table("axiom", "says", "promised", "residual", "tolerance", "why that much", "verdict")
+def table(report: Report) -> list[list[str]]:
+    """Return the report as a table, its header first: axiom, verdict, residual, tolerance and why."""
+    rows = [["axiom", "verdict", "residual", "tolerance", "promised", "says", "why that much"]]
     for row in report.rows:
-        colour = COLOURS.get(row.verdict)
-        made.add_row(
-            row.axiom,
-            escape(row.says),
-            row.promise,
-            "" if row.residual is None else f"{row.residual:.1e}",
-            "" if row.tolerance is None else f"{row.tolerance:.1e}",
-            escape(row.reason),
-            f"[{colour}]{row.verdict}[/]" if colour else row.verdict,
-        )
-    return made
+        numbers = ["" if number is None else f"{number:.1e}" for number in (row.residual, row.tolerance)]
+        rows.append([row.axiom, row.verdict, *numbers, row.promise, row.says, row.reason])
+    return rows

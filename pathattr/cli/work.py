@@ -2,87 +2,32 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.markup import escape
-from rich.table import Table
 
 from pathattr import rendering, scenes
 from pathattr.attribution import Attribution
-from pathattr.backend import Call
+from pathattr.cli.failures import models_own
 from pathattr.cli.options import Settings, target_from
+from pathattr.cli.outputs import ASKED
+from pathattr.cli.subject import Subject
 from pathattr.engine import Progress
-from pathattr.errors import InvalidInput
 from pathattr.explainer import PathExplainer
 from pathattr.files import write_atomically, write_json
-from pathattr.images import ImageModel, prepare, read_picture
+from pathattr.images import read_picture
 from pathattr.layout import Array
-from pathattr.registry import backend_for, wrapped
 
 FILM = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # positions of a filmstrip: the early part of a path differs most
 
 Options = tuple[str | None, str | None]  # --target and --contrast
-
-
-class Subject:
-    """A model ready for pictures: placed on its device, with its size and where it wants channels."""
-
-    def __init__(
-        self,
-        image_model: ImageModel,
-        spec: str,
-        device: str | None,
-        size: int | None = None,
-        backend: str | None = None,
-    ) -> None:
-        if size is not None:
-            image_model = replace(image_model, size=size)
-        probe = np.zeros((1, 3, 8, 8), np.float32)
-        adapter = backend_for(image_model.model, probe, backend)
-        if device is not None:
-            image_model = replace(image_model, model=adapter.place(image_model.model, device))
-        axis = image_model.channel_axis
-        self.model, self.spec, self.device = image_model, spec, device
-        found = wrapped(image_model.model, probe, Call(), backend).channel_axis if axis == "auto" else axis
-        if found is None:
-            raise InvalidInput(
-                f"where {spec} takes the channels cannot be known of it: say ImageModel(channel_axis=1) or (-1)"
-            )
-        self.channel_axis = found
-
-    def read(self, named: Sequence[tuple[str, Path]]) -> list[tuple[str, Array]]:
-        """Return the pictures of named files."""
-        return [(name, read_picture(path)) for name, path in named]
-
-    def inputs(self, picture: Array) -> tuple[Array, Array]:
-        """Return a picture as shown, (h, w, 3) in [0, 1], and as a batch of one for the model, float32."""
-        shown, inputs = prepare(picture, self.model)
-        return shown, np.moveaxis(inputs, 0, self.channel_axis - 1 if self.channel_axis > 0 else -1)[None].astype(
-            np.float32
-        )
-
-    def shown(self, points: Array) -> list[Array]:
-        """Return points of a path, (n, *example) in input space, as pictures in [0, 1]; what lies outside is cut."""
-        first = np.moveaxis(points, self.channel_axis, 1)
-        preprocessing = self.model.preprocessing
-        raw = [p if preprocessing is None else preprocessing.restore(p) for p in first]
-        return [np.clip(np.moveaxis(p, 0, -1), 0, 1) for p in raw]
-
-    def class_name(self, target: Any) -> str:
-        """Return what was explained, as a person reads it."""
-        names = self.model.classes
-        return " − ".join(
-            str(names[i]) if names is not None and i < len(names) else f"class {i}" for i in np.ravel(target)
-        )
 
 
 @dataclass(frozen=True)
@@ -104,13 +49,16 @@ def explain_picture(
     settings: Settings,
     options: Options,
     progress: Progress | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> Outcome:
-    """Return the explanation of one picture along one family's path."""
+    """Return the explanation of one picture along one family's path; `asked` is the question, for the record."""
     shown, inputs = subject.inputs(picture)
     explainer = settings.explainer(subject.model, subject.channel_axis, family)
     explainer.progress = progress or False
+    target = target_from(*options, subject.model.classes)
     began = time.perf_counter()
-    attribution = explainer(inputs, target_from(*options, subject.model.classes))
+    with models_own(inputs.shape, subject.backend.out_of_memory):
+        attribution = explainer(inputs, target)
     record = {
         "picture": name,
         "model": subject.spec,
@@ -126,10 +74,16 @@ def explain_picture(
         "forward_passes": attribution.forward_passes,
         "seconds": round(time.perf_counter() - began, 3),
         "device": subject.device or "as the model",
+        ASKED: dict(asked or {}),
         "settings": attribution.settings,
         "versions": versions(attribution.settings["backend"]),
     }
     return Outcome(record, attribution, explainer, shown, inputs)
+
+
+def files_of(name: str, folder: Path) -> list[Path]:
+    """Return the files of one explanation: overlay, map, arrays, and last the record."""
+    return [folder / f"{name}.{kind}" for kind in ("overlay.png", "map.png", "npz", "json")]
 
 
 def explain_one(
@@ -141,19 +95,20 @@ def explain_one(
     options: Options,
     folder: Path,
     progress: Progress,
+    asked: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Explain the picture at `path` and write overlay, map, arrays and record; return the record."""
-    outcome = explain_picture(subject, str(path), read_picture(path), family, settings, options, progress)
+    outcome = explain_picture(subject, str(path), read_picture(path), family, settings, options, progress, asked)
     values = outcome.attribution.heatmap(percentile=None)[0]
     title, footer = _title(outcome), _caption(outcome)
-    figures = {
-        "overlay": rendering.overlay(outcome.shown, values, title=title, footer=footer),
-        "map": rendering.signed(values, title=title, footer=footer),
-    }
-    for kind, figure in figures.items():
-        write_atomically(folder / f"{name}.{kind}.png", rendering.png_bytes(figure))
-    outcome.attribution.save(folder / f"{name}.npz")
-    write_json(folder / f"{name}.json", outcome.record)
+    overlay, signed, arrays, record = files_of(name, folder)
+    for file, figure in (
+        (overlay, rendering.overlay(outcome.shown, values, title=title, footer=footer)),
+        (signed, rendering.signed(values, title=title, footer=footer)),
+    ):
+        write_atomically(file, rendering.png_bytes(figure))
+    outcome.attribution.save(arrays)
+    write_json(record, outcome.record)
     return outcome.record
 
 
@@ -165,13 +120,14 @@ def compare_one(
     options: Options,
     path: Path,
     advance: Callable[[], None],
+    asked: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Explain pictures along several families' paths; write the grid and the records, and return them."""
     rows, records = [], []
     for name, picture in pictures:
         panels, outcomes = [], []
         for family in families:
-            outcome = explain_picture(subject, name, picture, family, settings, options)
+            outcome = explain_picture(subject, name, picture, family, settings, options, asked=asked)
             points = outcome.explainer.path(outcome.inputs, FILM)[0]
             gap = outcome.record["relative_gap"]
             caption = f"gap {outcome.record['gap']:.2g}" + ("" if gap is None else f" ({gap:.1%})")
@@ -198,44 +154,24 @@ def demo_subjects(count: int, seed: int) -> list[tuple[str, Array]]:
     ]
 
 
-def read_subjects(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
-    """Yield a name for each picture's files: its own, numbered where two would be the same."""
-    taken: set[str] = set()
-    for path in paths:
-        name, number = path.stem, 2
-        while name in taken:
-            name, number = f"{path.stem}-{number}", number + 1
-        taken.add(name)
-        yield name, path
-
-
-def open_folder(path: Path) -> Path:
-    """Return the folder, made if it is missing; raise InvalidInput where nothing can be written, before any work."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInput(f"cannot make the output folder {path}: {error.strerror}; choose another --out") from error
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise InvalidInput(f"cannot write to the output folder {path}: permission denied; choose another --out")
-    return path
-
-
-def summary(records: Sequence[dict[str, Any]]) -> Table:
-    """Return a table with one line per explanation."""
-    table = Table("picture", "family", "explains", "F(x)", "F(x')", "gap", "gradients", "seconds")
+def summary(records: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Return a table with one line per explanation, its header first."""
+    rows = [["picture", "family", "explains", "F(x)", "F(x')", "gap", "gradients", "seconds"]]
     for record in records:
         relative = record["relative_gap"]
-        table.add_row(
-            escape(Path(record["picture"]).name),
-            record["family"],
-            escape(record["target_name"]),
-            f"{record['score']:.4g}",
-            f"{record['baseline_score']:.4g}",
-            f"{record['gap']:.2g}" + ("" if relative is None else f" ({relative:.1%})"),
-            str(record["evaluations"]),
-            f"{record['seconds']:.1f}",
+        rows.append(
+            [
+                Path(record["picture"]).name,
+                record["family"],
+                record["target_name"],
+                f"{record['score']:.4g}",
+                f"{record['baseline_score']:.4g}",
+                f"{record['gap']:.2g}" + ("" if relative is None else f" ({relative:.1%})"),
+                str(record["evaluations"]),
+                f"{record['seconds']:.1f}",
+            ]
         )
-    return table
+    return rows
 
 
 def _title(outcome: Outcome) -> str:

@@ -1,0 +1,126 @@
+"""A model ready for pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pathattr.backend import Call, host_memory
+from pathattr.errors import InvalidInput
+from pathattr.images import ImageModel, prepare, read_picture
+from pathattr.layout import Array
+from pathattr.registry import backend_for, wrapped
+
+BYTES_A_PIXEL = 200  # of the picture that is explained; the least that was measured is 290, on a straight line
+
+
+class Subject:
+    """A model ready for pictures: placed on its device, with its size and where it wants how many channels.
+
+    What is not known of the channels is asked of the model itself, at the first picture.
+    """
+
+    def __init__(
+        self,
+        image_model: ImageModel,
+        spec: str,
+        device: str | None,
+        size: int | None = None,
+        backend: str | None = None,
+    ) -> None:
+        if size is not None:
+            image_model = replace(image_model, size=size)
+        probe = np.zeros((1, 3, 8, 8), np.float32)
+        self.backend = backend_for(image_model.model, probe, backend)
+        if device is not None:
+            image_model = replace(image_model, model=self.backend.place(image_model.model, device))
+        self.model, self.spec, self.device, self._forced = image_model, spec, device, backend
+        axis = image_model.channel_axis
+        self._axis = wrapped(image_model.model, probe, Call(), backend).channel_axis if axis == "auto" else axis
+        self._settled = self._axis is not None and image_model.known_channels is not None
+
+    @property
+    def channel_axis(self) -> int:
+        """Where the channels are, batch axis counted; first as long as nobody has told."""
+        return 1 if self._axis is None else self._axis
+
+    def read(self, named: Sequence[tuple[str, Path]]) -> list[tuple[str, Array]]:
+        """Return the pictures of named files."""
+        return [(name, read_picture(path)) for name, path in named]
+
+    def inputs(self, picture: Array) -> tuple[Array, Array]:
+        """Return a picture as shown, (h, w, 3) in [0, 1], and as a batch of one for the model, float32."""
+        check_room(self.model.shape or picture.shape[:2])
+        self.settle(picture)
+        return self._prepared(picture, self.model, self.channel_axis)
+
+    def settle(self, picture: Array) -> None:
+        """Ask the model where it takes how many channels, unless that is known: colour or grey, first or last.
+
+        It is what gives an answer at the picture. Where nothing does, the explanation will tell why; raises
+        InvalidInput where channels may be first or last and both give one.
+        """
+        if self._settled:
+            return
+        counts: tuple[Literal[1, 3], ...] = (3, 1)
+        asked = [replace(self.model, channels=count) for count in counts]
+        models = asked if self.model.known_channels is None else [self.model]
+        own = [1, -1] if self._axis is None else [self._axis]
+        others = [] if self._axis is None or self.model.channel_axis != "auto" else [1 if self._axis != 1 else -1]
+        for axes in (own, others):
+            for model in models:
+                answered = [axis for axis in axes if self._answers(picture, model, axis)]
+                if len(answered) > 1:
+                    raise InvalidInput(
+                        f"the model {self.spec} answers with channels first and with channels last, and nothing says "
+                        "which are meant: return ImageModel(model, channel_axis=1) for first, or -1 for last"
+                    )
+                if answered:
+                    self.model, self._axis, self._settled = model, answered[0], True
+                    return
+
+    def _answers(self, picture: Array, model: ImageModel, axis: int) -> bool:
+        """Tell whether the model takes a picture so."""
+        try:
+            _, inputs = self._prepared(picture, model, axis)
+            adapter = wrapped(model.model, inputs, Call(), self._forced)
+            if not adapter.has_outputs:
+                return model.known_channels == 3  # nothing can be asked of a gradient alone
+            with adapter.running():
+                adapter.outputs(adapter.asarray(inputs), np.zeros(1, np.intp))
+        except (Exception, SystemExit):  # whatever a model does at what it does not take
+            return False
+        return True
+
+    def _prepared(self, picture: Array, model: ImageModel, axis: int) -> tuple[Array, Array]:
+        shown, inputs = prepare(picture, model)
+        return shown, np.moveaxis(inputs, 0, axis - 1 if axis > 0 else -1)[None].astype(np.float32)
+
+    def shown(self, points: Array) -> list[Array]:
+        """Return points of a path, (n, *example) in input space, as pictures in [0, 1]; what lies outside is cut."""
+        first = np.moveaxis(points, self.channel_axis, 1)
+        preprocessing = self.model.preprocessing
+        raw = [p if preprocessing is None else preprocessing.restore(p) for p in first]
+        return [np.broadcast_to(np.clip(np.moveaxis(p, 0, -1), 0, 1), (*p.shape[1:], 3)) for p in raw]
+
+    def class_name(self, target: Any) -> str:
+        """Return what was explained, as a person reads it."""
+        names = self.model.classes
+        return " − ".join(
+            str(names[i]) if names is not None and i < len(names) else f"class {i}" for i in np.ravel(target)
+        )
+
+
+def check_room(shape: tuple[int, ...]) -> None:
+    """Raise InvalidInput where one picture of so many pixels cannot be worked on in the memory that is free."""
+    height, width = shape
+    memory = host_memory()
+    if memory is not None and BYTES_A_PIXEL * height * width > memory.free:
+        raise InvalidInput(
+            f"explaining {height} × {width} pixels takes about {BYTES_A_PIXEL * height * width / 2**30:.2g} GB, and "
+            f"{memory.free / 2**30:.2g} GB are free: say a smaller --size"
+        )
