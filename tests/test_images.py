@@ -278,3 +278,21 @@ def test_prepare_refuses_what_is_no_picture(picture: np.ndarray) -> None:
 def test_image_model_checks_itself(options: dict[str, object]) -> None:
     with pytest.raises(InvalidInput, match="ImageModel"):
         ImageModel(None, **options)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_postscript_under_another_name_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import EpsImagePlugin
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *args, **kwargs: pytest.fail("started Ghostscript"))
+    path = tmp_path / "a.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(InvalidInput, match=r"a\.png is none: convert it to PNG"):
+        read_picture(path)
+
+
+def test_a_model_of_one_channel_gets_the_luma() -> None:
+    picture = np.random.default_rng(0).random((6, 5, 3))
+    shown, inputs = prepare(picture, ImageModel(None, channels=1, preprocessing=Preprocessing(0.5, 0.25)))
+    grey = picture @ [0.299, 0.587, 0.114]
+    np.testing.assert_allclose(inputs, (grey[None] - 0.5) / 0.25, rtol=1e-12)
+    np.testing.assert_allclose(shown, np.repeat(grey[:, :, None], 3, axis=2), rtol=1e-12)
