@@ -4,7 +4,10 @@ A direct transcription of the definitions in float64, independent of the package
 component is held as an image, so keep the sides at 16 pixels or fewer.
 """
 
+from itertools import product
+
 import numpy as np
+import pywt
 
 FAMILIES = ("linear", "svd", "svd-joint", "dct", "wavelet", "laplacian")
 RAMPS = ("linear", "cosine", "sigmoid", "step")
@@ -265,3 +268,39 @@ class SmoothModel:
         p = self.probabilities(x)
         cotangent = p[target] * ((np.arange(len(p)) == target) - p)
         return self.vjp(np.asarray(x)[None], cotangent[None])[0]
+
+
+def dct_matrix(size):
+    """The orthonormal DCT-II matrix (frequency, position)."""
+    return np.array([dct_vector(k, size) for k in range(size)])
+
+
+def wavelet_step(name, mode, size):
+    """One level's synthesis matrices (size, coefficients), low-pass and high-pass; None where it shortens nothing."""
+    count = pywt.dwt_coeff_len(size, pywt.Wavelet(name).dec_len, mode)
+    if count >= size:
+        return None
+    unit, zero = np.eye(count), np.zeros((count, count))
+    pairs = ((unit, zero), (zero, unit))
+    # An odd side comes back one longer.
+    return [pywt.idwt(low, high, name, mode, axis=0)[:size] for low, high in pairs]
+
+
+def wavelet_bands(name, mode, sides, levels):
+    """Every band's synthesis, one matrix (size, coefficients) per axis: approximation, then details, coarsest first."""
+    whole, details = [np.eye(side) for side in sides], []
+    while len(details) < levels:
+        steps = [wavelet_step(name, mode, matrix.shape[1]) for matrix in whole]
+        if not any(steps):
+            break
+        parts = [[m] if step is None else [m @ part for part in step] for m, step in zip(whole, steps, strict=True)]
+        whole, *others = product(*parts)
+        details.append(others)
+    return [list(whole), *(list(band) for level in reversed(details) for band in level)]
+
+
+def separable(coefficients, matrices):
+    """Σ over coefficients of (channels, *positions), one matrix (size, positions) per axis."""
+    for axis, matrix in enumerate(matrices, start=1):
+        coefficients = np.moveaxis(np.tensordot(matrix, coefficients, axes=(1, axis)), 0, axis)
+    return coefficients

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pathattr.families.base import PROMISES, Decomposition, Factor, PathFamily, Term
+from pathattr.families.base import PROMISES, Decomposition, Factor, PathFamily, Term, Transform
 from pathattr.families.dct import DCT
 from pathattr.families.laplacian import Laplacian
 from pathattr.families.linear import Linear
@@ -30,5 +30,6 @@ __all__ = [
     "Linear",
     "PathFamily",
     "Term",
+    "Transform",
     "Wavelet",
 ]
