@@ -1,12 +1,13 @@
-"""The loop of adaptive paths: a gradient, a step, the next gradient; images side by side."""
+"""The loop of adaptive paths: a gradient, a step, the next gradient."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, ClassVar, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pathattr.adaptive_path import AdaptivePath
 from pathattr.attribution import Attribution
@@ -23,9 +24,11 @@ from pathattr.schedules import LinearRamp
 class AdaptiveExplainer(Explainer):
     """Attributes along a path that chooses each step from the gradient so far, such as `GuidedIG()`.
 
-    A = Σ ∇F(point) ⊙ (next point − point): one gradient a step, all of them used. Steps follow one another, so
-    images (and the paths from each reference sample, whose mean is the result) go side by side, at most `batch_size`
-    at once; a path that is done leaves the batch. The other options are `PathExplainer`'s.
+    A = Σ ∇F(point) ⊙ (next point − point): one gradient a step, all of them used; from several reference samples, the
+    mean over the paths from each. The model sees one point at a time, whatever `batch_size` allows it at the ends of
+    the paths: a kernel may round a gradient otherwise in a larger block, and where steps are chosen by the order of
+    gradients the last bit decides which way a path goes. So an example gets the same numbers in any batch, as far as
+    the model gives the same gradient twice for the same point. The other options are `PathExplainer`'s.
     """
 
     own_settings: ClassVar[tuple[str, ...]] = ("path",)
@@ -41,70 +44,50 @@ class AdaptiveExplainer(Explainer):
     ) -> Attribution:
         starts = self.starts(backend, host, layout)
         batch, references = starts.shape[:2]
-        count = batch * references
+        count, most = batch * references, self.path.steps
         engine = Engine(backend, layout, LinearRamp(), RULES["left"], min(self.most, count), components=False)
         ends = self._ends(engine, host, starts, target)
-        block = min(self._block(engine, host, ends), count)
-        engine = replace(engine, capacity=block)
-        starts = starts.reshape(count, *host.shape[1:])
-        owner = np.repeat(np.arange(batch), references)
-        met = _Met(np.zeros(host.shape), np.full(batch, np.inf), np.full(batch, -np.inf), np.zeros(batch, np.intp))
-        for first in range(0, count, block):
-            rows = owner[first : first + block]
-
-            def report(share: float, first: int = first, paths: int = len(rows)) -> None:
-                progress(round(self.path.steps * (first + paths * share)), self.path.steps * count)
-
-            found = self._walked(engine, ends, starts[first : first + block], host[rows], rows, report)
-            report(1.0)
-            for i, row in enumerate(rows):
-                met.attributions[row] += found.attributions[i] / references
-                met.lowest[row] = min(met.lowest[row], found.lowest[i])
-                met.highest[row] = max(met.highest[row], found.highest[i])
-                met.evaluations[row] += found.evaluations[i]
+        engine = replace(engine, capacity=1)
+        attributions, evaluations = np.zeros(host.shape), np.zeros(batch, np.intp)
+        lowest, highest = np.full(batch, np.inf), np.full(batch, -np.inf)
+        for row, reference in product(range(batch), range(references)):
+            before, total = most * (row * references + reference), np.zeros(host.shape[1:])
+            for step in self._steps(engine, ends, starts[row, reference], host[row], row):
+                total += step.attributions
+                lowest[row], highest[row] = np.fmin(lowest[row], step.score), np.fmax(highest[row], step.score)
+                evaluations[row] += 1
+                progress(before + step.number, most * count)
+            attributions[row] += total / references
+            progress(before + most, most * count)  # a path may arrive before its time
         return self._answer(
             engine,
             inputs,
             ends,
-            met.attributions,
-            evaluations=met.evaluations,
+            attributions,
+            evaluations=evaluations,
             forward_passes=batch + count,
-            lowest=met.lowest,
-            highest=met.highest,
+            lowest=lowest,
+            highest=highest,
             settings={"method": repr(self.path), "complete": True},
         )
 
-    def _walked(
-        self, engine: Engine, ends: Ends, starts: Array, host: Array, rows: NDArray[np.intp], report: Any
-    ) -> _Met:
-        """Return what came of the paths from `starts` to `host`, (paths, *example), of the examples `rows`."""
-        paths = len(rows)
-        met = _Met(np.zeros(host.shape), np.full(paths, np.inf), np.full(paths, -np.inf), np.zeros(paths, np.intp))
-        state = self.path.init(starts, host)
-        left = np.arange(paths)
-        for step in range(self.path.steps):
-            if state.done.any():
-                left, state = left[~state.done], state.at(~state.done)
-            if not len(left):
-                break
-            own = rows[left]
-            where = f"at step {step} of the path"
-            scores, gradients = gradients_at(engine, state.point, ends.objective, ends.targets[own], own, where)
+    def _steps(self, engine: Engine, ends: Ends, start: Array, end: Array, row: int) -> Iterator[_Step]:
+        """Yield the steps of the path from `start` to `end`, (*example), of the example `row`."""
+        state, rows = self.path.init(start[None].copy(), end[None].copy()), np.array([row])
+        for number in range(1, self.path.steps + 1):
+            if state.done.all():
+                return
+            where = f"at step {number - 1} of the path"
+            scores, gradients = gradients_at(engine, state.point, ends.objective, ends.targets[rows], rows, where)
             # Copies: a path may move its point, and change the gradients, in place.
             before, state = state.point.copy(), self.path.step(state, gradients.copy())
-            met.attributions[left] += gradients * (state.point - before)
-            met.lowest[left] = np.fmin(met.lowest[left], scores)
-            met.highest[left] = np.fmax(met.highest[left], scores)
-            met.evaluations[left] += 1
-            report((step + 1) / self.path.steps)
-        return met
+            yield _Step(number, float(scores[0]), (gradients * (state.point - before))[0])
 
 
 @dataclass(frozen=True)
-class _Met:
-    """Sums of some paths: attributions (paths, *example), the lowest and highest score met, and gradients taken."""
+class _Step:
+    """What one step gives: ∇F ⊙ Δpoint, (*example), and the score where it began."""
 
+    number: int
+    score: float
     attributions: Array
-    lowest: Array
-    highest: Array
-    evaluations: NDArray[np.intp]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
-from typing import Any, Generic, Self, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,6 @@ class State:
     point: Array
     done: NDArray[np.bool_]
 
-    def at(self, rows: NDArray[Any]) -> Self:
-        """Return the state of some of the images."""
-        return replace(self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)})
-
 
 S = TypeVar("S", bound=State)
 
@@ -35,9 +31,9 @@ S = TypeVar("S", bound=State)
 class AdaptivePath(ABC, Generic[S]):
     """A rule that walks from start to end by gradients, state in and state out, in at most `steps` gradients.
 
-    A new path is a frozen dataclass with `init` and `step`, and `AdaptiveExplainer` runs it on every backend. All
-    arrays are float64 on the host, and no image may depend on another. The path must end at the inputs exactly:
-    attributions Σ ∇F(point) ⊙ Δpoint then add up to F(x) − F(x') as steps become small.
+    A new path is a frozen dataclass with `init` and `step`, and `AdaptiveExplainer` runs it on every backend, one image
+    at a time. All arrays are float64 on the host, and no image may depend on another. The path must end at the inputs
+    exactly: attributions Σ ∇F(point) ⊙ Δpoint then add up to F(x) − F(x') as steps become small.
     """
 
     steps: int = 200
