@@ -70,6 +70,10 @@ class Backend(Ops):
     """What the model itself tells about its outputs: "already" where it visibly ends in a softmax or sigmoid."""
     logits_last: bool = False
     """True where the model tells that outputs of 3 axes are (batch, positions, classes), as Hugging Face's logits."""
+    call: Call = Call()
+    """How the model is called; whoever wraps a model says so."""
+    maps_examples: bool = False
+    """True for a model that takes one example, and is mapped over the batch."""
     has_outputs: bool = True
     """False for a model that gives a class's gradient but not its outputs: the class must then be said."""
     has_values: bool = True

@@ -27,6 +27,7 @@ from pathattr.outputs import Outputs
 from pathattr.preprocessing import Preprocessing
 from pathattr.registry import wrapped
 from pathattr.replay import Replayed, parameters
+from pathattr.rows import Answer, check_arguments, check_independence, check_mapped, spacing_of
 from pathattr.targets import (
     Link,
     Objective,
@@ -100,6 +101,7 @@ class Question:
         self.channel_axis, self.head = channel_axis, head
         self.batch_size: int | Literal["auto"] = "auto" if is_auto(batch_size) else whole("batch_size", batch_size)
         self.seed = whole("seed", seed, least=0)
+        self._checked: set[Any] = set()
         self.backend, self.backend_options = backend, named_options(backend_options)
 
     @property
@@ -136,6 +138,50 @@ class Question:
         outputs = self.outputs_of(backend, np.concatenate([backend.to_numpy(part) for part in passes]))
         objective, targets = outputs.explained(self.output, target)
         return objective, targets, engine.scores_of(passes, objective, targets)
+
+    def check_rows(self, engine: Engine, host: Array, probe: Array) -> None:
+        """Hold the model and its further arguments to what a path needs: an example's outputs are its own.
+
+        `probe` is another point of the first example. Raises InvalidInput for an argument that may be meant in two
+        ways, and warns where outputs depend on batch-mates (`pathattr.rows`).
+        """
+        backend, call = engine.backend, engine.backend.call
+        if not backend.has_outputs:
+            return
+        key = host.shape, call.structure, frozenset(i for i, leaf in enumerate(call.leaves) if leaf.mark is not None)
+        if backend.static_shapes and key in self._checked:
+            return  # another shape of a block is another trace
+        native = backend.asarray(host)
+
+        def read(other: Call) -> Answer:
+            return self._answers(type(backend)(self.model, native, other, {**backend.options, **self.backend_options}))
+
+        spacing = spacing_of(backend, backend.to_numpy(native[:1]).dtype)
+        check = check_mapped if backend.maps_examples else check_arguments
+        check(self._answers(backend), read, call, host, spacing)
+        if not backend.maps_examples and engine.capacity > 1:
+
+            def filled(points: Array, rows: NDArray[np.intp]) -> NDArray[Any]:
+                own = engine.filled(np.arange(len(points)))
+                return self._answers(backend)(points[own], rows[own])[: len(points)]
+
+            check_independence(filled, host[0], probe, spacing)
+        self._checked.add(key)
+
+    def _answers(self, backend: Backend) -> Answer:
+        """Return the function that gives what is explained of the model's outputs, on the host."""
+        objective = Objective("callable", function=self.output) if callable(self.output) else None
+
+        def answer(points: Array, rows: NDArray[np.intp]) -> NDArray[Any]:
+            with backend.running():
+                native = backend.asarray(points)
+                if objective is None:
+                    found = backend.outputs(native, rows)
+                else:
+                    found = backend.scores(native, objective, targets_of_callable(None, len(rows)), rows)
+                return backend.to_numpy(found)
+
+        return answer
 
     def outputs_of(self, backend: Backend, values: NDArray[Any]) -> Outputs:
         """Return the model's outputs at the inputs with what the user, the model and its framework say of them."""
@@ -235,6 +281,7 @@ class Explainer(Question, Replayed, ABC):
     def _ends(self, engine: Engine, host: Array, starts: Array, target: Any) -> Ends:
         """Return what is explained and the scores at inputs and baselines; raise ModelError unless they are finite."""
         batch, references = starts.shape[:2]
+        self.check_rows(engine, host, (host[0] + starts[0, 0]) / 2)
         rows = np.repeat(np.arange(batch), references)
         flat = starts.reshape(-1, *host.shape[1:])
         if engine.backend.has_outputs and not callable(self.output) and batch + len(flat) <= engine.capacity:

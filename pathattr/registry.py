@@ -104,7 +104,9 @@ def wrapped(
     if unknown:
         there = ", ".join(sorted(backend.options)) or "none"
         raise InvalidInput(f"the {backend.name} backend has no option {', '.join(unknown)}; it has {there}")
-    return backend(model, inputs, call, {**backend.options, **options})
+    made = backend(model, inputs, call, {**backend.options, **options})
+    made.call = call
+    return made
 
 
 def backends() -> dict[str, Any]:

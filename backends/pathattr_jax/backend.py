@@ -118,6 +118,7 @@ class JaxBackend(JaxOps, Backend):
                 "the model itself"
             )
         function = functional(model)
+        self.maps_examples = function.single
         if function.single:  # Equinox keeps channels first
             self.class_axis = 1
         if kind_of(model) == "keras":
