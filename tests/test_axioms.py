@@ -97,6 +97,8 @@ def test_the_page_of_axioms_says_what_is_promised():
 def test_every_path_keeps_its_promises(path, seed, rule):
     family, ordering, schedule, difference = path
     assume(difference.any())
+    if schedule.jumping and schedule.jumps == "published":
+        rule = None  # the gradient before each jump: no other rule goes with it
     start = np.random.default_rng(seed).normal(size=difference.shape)
     network = TanhNetwork.random(difference.shape, seed=seed)
     options = {"family": family, "ordering": ordering, "schedule": schedule, "rule": rule, "channel_axis": 1}
@@ -419,6 +421,8 @@ def test_inputs_that_equal_their_baselines_are_refused():
         verify(PathExplainer(NETWORK.model(), baseline=X), X)
 
 
+# The sine of such numbers is rounded in another way alone and beside others: true, and not what is asked here.
+@pytest.mark.filterwarnings("ignore:the model's outputs for an example depend on")
 def test_where_rounding_decides_agreement_says_nothing():
     # The network turns over a thousand times in a unit of rounding.
     wild = NumpyModel(
