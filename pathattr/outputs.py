@@ -108,7 +108,7 @@ class Outputs:
                     f"{message}. Say link='already', so that they do not pass through a second softmax; "
                     "or link='softmax' if they are logits all the same"
                 )
-            warn(f"{message}; they pass through a {link} as you say. Is it link='already'?")
+            warn(f"{message}; they pass through a {link} as you or the model say. Is it link='already'?")
         elif link is None and bounded and (self.classes or 0) >= MANY and kind != "logit":
             raise InvalidInput(
                 f"the model's {self.classes} outputs all lie between 0 and 1, but do not sum to 1: are they the "

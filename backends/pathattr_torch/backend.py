@@ -25,6 +25,7 @@ from pathattr.randomising import cannot
 from pathattr.targets import Objective
 from pathattr_torch import fourier, randomising
 from pathattr_torch.advice import NOT_DIFFERENTIABLE, advised
+from pathattr_torch.conventions import is_huggingface, output_link
 from pathattr_torch.modes import Modes
 from pathattr_torch.network import build
 from pathattr_torch.parts import channel_axis, check, modules
@@ -86,6 +87,8 @@ class TorchBackend(Backend):
             pathattr_keras.check_built(model)
             self.model_link = pathattr_keras.ending_link(model)
             self.channel_axis = self.class_axis = pathattr_keras.channel_axis(model)
+        else:
+            self.model_link, self.logits_last = output_link(model), is_huggingface(model)
         if isinstance(model, torch.export.ExportedProgram):
             raise InvalidInput("the model is an ExportedProgram, which cannot be called: pass program.module()")
         for name, module in modules(model):
