@@ -325,3 +325,33 @@ def test_two_classes_of_one_name_need_an_index(tmp_path):
     cranes = ImageModel(None, 16, Preprocessing(0.5, 0.25), ["crane", "kite", "crane"])
     with pytest.raises(InvalidInput, match="2 classes are called so; give an index instead"):
         collected(folder(tmp_path, crane=1), cranes, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes in the file system are POSIX's")
+@pytest.mark.parametrize("kind", ["pipe", "zero", "folder"])
+@pytest.mark.parametrize("column", ["path", "mask"])
+def test_a_table_that_names_what_never_ends_leaves_it_out(tmp_path, kind, column):
+    save(tmp_path / "good.png")
+    os.mkfifo(tmp_path / "pipe")
+    bad = {"pipe": "pipe", "zero": "/dev/zero", "folder": "."}[kind]
+    row = f"{bad}," if column == "path" else f"good.png,{bad}"
+    found = collected(table(tmp_path, "path,mask", "good.png,", row), MODEL, 1)
+    assert found.names == ["good.png"]
+    ((_, reason),) = found.left_out
+    assert ("it is a folder" if kind == "folder" else "it is not a plain file") in reason
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes in the file system are POSIX's")
+def test_a_table_that_is_no_plain_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for data in (str(tmp_path / "pipe"), "/dev/zero", os.devnull):
+        with pytest.raises(InvalidInput, match="there is no data"):
+            collected(data, MODEL, 1)
+
+
+def test_a_table_too_large_to_be_one_is_not_read(tmp_path, monkeypatch):
+    save(tmp_path / "good.png")
+    data = table(tmp_path, "path", "good.png")
+    monkeypatch.setattr("pathattr.studies.collect.MOST", 5)
+    with pytest.raises(InvalidInput, match=r"cannot read .*data.csv as a CSV file in UTF-8: it has 14 bytes, and 5"):
+        collected(data, MODEL, 1)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -332,6 +331,43 @@ def test_the_explainers_of_a_study_stay_as_they_were(tmp_path):
     assert told == []  # it is the study that tells how far it is
 
 
+def test_a_study_judges_by_what_its_explainers_ask(tmp_path):
+    """Every option of the question reaches the model that judges, those to come included."""
+    from pathattr.base import Posed
+    from pathattr.metrics.subject import Subject
+
+    options = {"output": "logit", "link": "softmax", "class_axis": 1, "channel_axis": 1, "batch_size": 3, "head": None}
+    explainer = GradientInput(MODEL, **options)
+    made = study(tmp_path, [Setting("a", lambda: explainer)], seed=7)
+    found = made.subject(explainer, made.data.batch([0]), [0])
+    assert isinstance(found, Subject)
+    for name in Posed.__annotations__:
+        assert getattr(found, name) == (7 if name == "seed" else getattr(explainer, name)), name
+
+
+def test_settings_of_several_heads_are_judged_each_by_its_own(tmp_path):
+    torch = pytest.importorskip("torch")
+
+    class Heads(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = torch.nn.Linear(36, 3), torch.nn.Linear(36, 3)
+
+        def forward(self, x):
+            return self.first(x.flatten(1)), self.second(x.flatten(1))
+
+    net, inputs = Heads().eval(), INPUTS.astype(np.float32)
+    made = [Setting(f"head {k}", lambda k=k: GradientInput(net, backend="torch", head=k)) for k in (0, 1)]
+    judged = study(tmp_path, made, inputs)
+    judged.run()
+    scores = [judged.found(f"head {k}").costs["score"] for k in (0, 1)]
+    for k, layer in enumerate((net.first, net.second)):
+        with torch.no_grad():
+            expected = layer(torch.tensor(inputs).flatten(1)).softmax(1)[range(5), LABELS].numpy()
+        np.testing.assert_allclose(scores[k], expected, rtol=1e-5)  # float32
+        np.testing.assert_allclose(judged.plan.models[f"head {k}"].scores, expected[:2], rtol=1e-5)
+
+
 # --- One process at a time --------------------------------------------------------------------------------
 
 
@@ -442,13 +478,3 @@ def test_names_do_nothing_in_any_file_of_a_report(tmp_path):
             assert "<img" not in text
             assert "cmd|" not in text.replace("\\|", "")
     assert not any("\x1b" in cell for row in summary.cells() for cell in row)
-
-
-def test_a_table_that_is_no_plain_file_is_not_waited_for(tmp_path):
-    from pathattr.images import ImageModel
-    from pathattr.studies import collected
-
-    model = ImageModel(None, 8)
-    for data in ("/dev/zero", str(Path(os.devnull))):
-        with pytest.raises(InvalidInput, match="there is no data"):
-            collected(data, model, 1)

@@ -25,7 +25,7 @@ from pathattr.studies.plan import Asked, Plan
 from pathattr.studies.setting import Setting, as_text, described_settings
 from pathattr.studies.store import Found, Store, Unit, joined
 from pathattr.studies.table import Table, tidy
-from pathattr.studies.work import Work, asked
+from pathattr.studies.work import Work, asked, question
 
 Target = Literal["label", "predicted"]
 
@@ -255,15 +255,7 @@ class Study:
             batch.inputs,
             None if self.target == "predicted" or labels is None else labels[list(rows)],
             masks=batch.masks,
-            preprocessing=explainer.preprocessing,
-            output=explainer.output,
-            link=explainer.link,
-            channel_axis=explainer.channel_axis,
-            class_axis=explainer.class_axis,
-            batch_size=explainer.batch_size,
-            seed=self.seed,
-            backend=explainer.backend,
-            backend_options=explainer.backend_options,
+            **question(explainer, seed=self.seed),
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pathattr.base import Explainer
+from pathattr.base import Explainer, Posed
 from pathattr.errors import InvalidInput, PathattrError
 from pathattr.layout import Array
 from pathattr.metrics.scores import Scores
@@ -87,10 +87,15 @@ class Work:
         return self._subjects[key]
 
 
+def question(explainer: Explainer, **changes: Any) -> Posed:
+    """Return how an explainer puts its question to the model, by name."""
+    options: Any = {name: getattr(explainer, name) for name in Posed.__annotations__} | changes
+    return options
+
+
 def asked(explainer: Explainer) -> Hashable:
     """Return what of an explainer decides what its model is asked, within this process."""
-    question = (explainer.output, explainer.link, explainer.preprocessing, explainer.channel_axis, explainer.class_axis)
-    return id(explainer.model), repr((question, explainer.batch_size, explainer.backend, explainer.backend_options))
+    return id(explainer.model), repr(question(explainer, seed=0))
 
 
 def _failure(row: int, error: Exception) -> Found:
