@@ -65,14 +65,21 @@ def _evaluate(engine: Engine, wanted: list[tuple[_Seat, Array]], objective: Obje
     owner = np.repeat(np.arange(len(wanted)), [len(alpha) for _, alpha in wanted])
     position = np.concatenate([alpha for _, alpha in wanted]) if wanted else np.empty(0)
     parts: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []
-    for first in range(0, len(owner), engine.capacity):
-        chosen = np.arange(first, min(first + engine.capacity, len(owner)))
+    first, most = 0, engine.capacity
+    while first < len(owner):
+        chosen = np.arange(first, min(first + most, len(owner)))
         made = []
-        for number in np.unique(owner[chosen]):
-            alpha = position[chosen[owner[chosen] == number]][None]
-            points, _ = wanted[number][0].walk.at(alpha, alpha, np.zeros_like(alpha))
-            made.append(backend.reshape(points, (alpha.size, *shape)))
-        native = made[0] if len(made) == 1 else backend.concat(made, 0)
+        try:
+            for number in np.unique(owner[chosen]):
+                alpha = position[chosen[owner[chosen] == number]][None]
+                points, _ = wanted[number][0].walk.at(alpha, alpha, np.zeros_like(alpha))
+                made.append(backend.reshape(points, (alpha.size, *shape)))
+            native = made[0] if len(made) == 1 else backend.concat(made, 0)
+        except Exception as error:
+            engine.check_memory(error, len(chosen), "the path")
+            most = len(chosen) // 2
+            continue
+        first += len(chosen)
         index = engine.filled(np.arange(len(chosen)))
         seats = [wanted[number][0] for number in owner[chosen]]
         rows = np.array([seats[i].path.row for i in index])

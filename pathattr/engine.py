@@ -179,18 +179,22 @@ class Engine:
                 first += size
                 continue
             except Exception as error:
-                if not self.backend.out_of_memory(error):
-                    raise
-                if size == 1:
-                    raise ModelError(
-                        f"the model runs out of memory on a single point of shape {self.layout.shape}: {error}. Use a "
-                        "device with more memory, or smaller inputs"
-                    ) from error
+                self.check_memory(error, size, "the model")
             # Outside the handler: the error holds on to what it was raised over.
             self._room.points = size // 2
         if len(parts) == 1:
             return list(parts[0])
         return [self.backend.concat(list(part), 0) for part in zip(*parts, strict=True)]
+
+    def check_memory(self, error: Exception, size: int, what: str) -> None:
+        """Raise the error again unless fewer points would take less memory; ModelError where there is only one."""
+        if not self.backend.out_of_memory(error):
+            raise error
+        if size == 1:
+            raise ModelError(
+                f"{what} runs out of memory on a single point of shape {self.layout.shape}: {error}. Use a device with "
+                "more memory, or smaller inputs"
+            ) from error
 
     def _parts(self, points: Array) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], Any]]:
         """Yield a few points at a time: their numbers, the same filled up to one shape, and the points natively."""
@@ -211,7 +215,23 @@ class Engine:
     def _group(
         self, paths: Sequence[Path], objective: Objective, report: Callable[[float], None], before: int
     ) -> list[Integral]:
-        """Return the integrals of a few paths, taken side by side, block of nodes by block of nodes."""
+        """Return the integrals of a few paths: side by side, or in smaller groups where there is no room for that."""
+        half = len(paths) // 2
+        try:
+            return self._side_by_side(paths, objective, report, before)
+        except Exception as error:
+            if not half or not self.backend.out_of_memory(error):
+                raise
+        return [
+            integral
+            for part in (paths[:half], paths[half:])
+            for integral in self._group(part, objective, report, before)
+        ]
+
+    def _side_by_side(
+        self, paths: Sequence[Path], objective: Objective, report: Callable[[float], None], before: int
+    ) -> list[Integral]:
+        """Return the integrals of a few paths, block of nodes by block of nodes."""
         backend, rule, shape = self.backend, self.rule, paths[0].start.shape
         counts = np.array([path.edges.nodes(rule) for path in paths])
         nodes = int(counts.max())
@@ -220,9 +240,17 @@ class Engine:
         parts = [_Sum(backend) for _ in walk.terms]
         met = _Record(backend, paths, [path.edges.positions(rule) for path in paths])
         block = -(-nodes // -(-nodes * len(paths) // self.capacity)) if nodes else 1
-        for first in range(0, nodes, block):
+        first = 0
+        while first < nodes:
             size = min(block, nodes - first)
-            points, increments, gates = walk.block(first, size)
+            try:
+                points, increments, gates = walk.block(first, size)
+            except Exception as error:
+                if len(paths) > 1:
+                    raise
+                self.check_memory(error, size, "the path")
+                block = size // 2
+                continue
             # Nodes beyond a path's own have no increment: they are not evaluated.
             inside = (np.arange(first, first + size) < counts[:, None]).ravel()
             chosen = np.flatnonzero(inside)
@@ -249,7 +277,8 @@ class Engine:
                     projections = backend.wide(projection)
                     for j in range(size):
                         total.add(projections[:, j], moved[:, j])
-            report(before + len(paths) * (first + size) / nodes)
+            first += size
+            report(before + len(paths) * first / nodes)
         values = met.checked()
         attributions = features.numpy((len(paths), *shape))
         components = [

@@ -73,10 +73,12 @@ class Walk:
         if self._points is not None:
             points = self._backend.concat([self._points, points], axis=1)
             gates = [self._backend.concat([old, new], axis=1) for old, new in zip(self._gates, gates, strict=True)]
-        # Copies: views would keep whole blocks in memory.
-        self._points, *self._gates = (self._backend.concat([part[:, -overlap:]], axis=1) for part in (points, *gates))
         moved = partial(_combine, self._rule.increment, size)
-        return _combine(self._rule.point, size, points), moved(points), [moved(gate) for gate in gates]
+        made = _combine(self._rule.point, size, points), moved(points), [moved(gate) for gate in gates]
+        # Last, so that a block for which there is no room leaves all as it was. Copies: views would keep whole blocks
+        # in memory.
+        self._points, *self._gates = (self._backend.concat([part[:, -overlap:]], axis=1) for part in (points, *gates))
+        return made
 
     def at(self, low: Array, high: Array, share: Array) -> tuple[Any, list[Any]]:
         """Return the points at edges (images, edges), natively (images, edges, *example), and each term's gates."""

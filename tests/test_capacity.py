@@ -10,6 +10,7 @@ import pytest
 from pathattr import InvalidInput, ModelError, NumpyModel, PathExplainer
 from pathattr.backend import Memory
 from pathattr.capacity import ON_DEVICE, ON_HOST, fitting
+from pathattr.numpy_backend import NumpyBackend
 from pathattr.testing import TanhNetwork
 
 SHAPE = (2, 6, 5)
@@ -44,6 +45,36 @@ def test_an_error_of_memory_halves_the_block_and_changes_nothing(room, family):
     assert found.evaluations.tolist() == expected.evaluations.tolist()
     # Once it is known what fits, nothing larger is tried: 20, 10, ... and never again.
     assert sum(count > room for count in seen) <= 5
+
+
+class Cramped(NumpyBackend):
+    """A device on which points of more than a few nodes cannot be made."""
+
+    room = 0
+
+    def einsum(self, equation, left, right):
+        made = super().einsum(equation, left, right)
+        if made.size > self.room * 60:
+            raise MemoryError("no room")
+        return made
+
+
+@pytest.mark.parametrize("room", [5, 8, 50])  # five hold the products of the factors alone
+@pytest.mark.parametrize("options", [{"steps": 11}, {"steps": 40, "nodes": "refined"}, {"steps": 11, "rule": "right"}])
+@pytest.mark.parametrize("batch_size", [7, 64])
+def test_points_that_there_is_no_room_to_make_are_made_a_few_at_a_time(room, options, batch_size):
+    settings = {"family": "svd", "batch_size": batch_size, "components": False, **options}
+    expected = PathExplainer(small_device(1000), **settings)(inputs(), 1)
+    cramped = type("Cramped", (Cramped,), {"room": room})
+    found = PathExplainer(small_device(1000), backend=cramped, **settings)(inputs(), 1)
+    np.testing.assert_allclose(found.attributions, expected.attributions, rtol=0, atol=1e-13)  # products of other sizes
+    assert found.evaluations.tolist() == expected.evaluations.tolist()
+
+
+@pytest.mark.parametrize("options", [{"steps": 11}, {"steps": 40, "nodes": "refined"}])
+def test_a_point_that_there_is_no_room_to_make_is_a_sentence(options):
+    with pytest.raises(ModelError, match="the path runs out of memory on a single point"):
+        PathExplainer(small_device(1000), family="svd", backend=Cramped, components=False, **options)(inputs(), 1)
 
 
 def test_a_point_that_does_not_fit_alone_is_a_sentence():
