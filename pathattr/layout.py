@@ -6,6 +6,7 @@ spatial axis (…, `d`, `h`, `w`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from pathattr.errors import InvalidInput
 
 Array = NDArray[np.float64]
 
+FEW = 4  # grey, grey and alpha, RGB, RGBA
 SPATIAL = "zyxdhw"  # the last r of these label r spatial axes
 SPECTRAL = "ijlrpq"  # and their frequencies
 
@@ -107,3 +109,14 @@ def spatial_labels(rank: int) -> str:
 def spectral_labels(rank: int) -> str:
     """Return the labels of the frequencies along `rank` spatial axes, such as "pq"."""
     return SPECTRAL[len(SPECTRAL) - rank :]
+
+
+def unless_odd(convention: int, shape: Sequence[int]) -> int | None:
+    """Return where a framework's users keep channels, 1 or -1; None for a batch of pictures that looks otherwise.
+
+    It does where the axis at the other end is as short as the channels of a picture, at most 4, and this one is not.
+    """
+    if len(shape) not in (4, 5):
+        return convention
+    here, there = shape[convention], shape[-1 if convention == 1 else 1]
+    return None if there <= FEW < here else convention

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -21,8 +20,8 @@ from pathattr.heads import chosen
 from pathattr.ops import Applied
 from pathattr.targets import Objective
 from pathattr_jax import randomising
-from pathattr_jax.cache import Compiled, Gradient, keep, kept, reached, unchanged, weakly
-from pathattr_jax.models import Functional, arrays_of, functional, kind_of, unbound
+from pathattr_jax.cache import Traced
+from pathattr_jax.models import Functional, arrays_of, channel_axis, functional, kind_of
 from pathattr_jax.network import build
 from pathattr_jax.ops import JaxOps, applied
 from pathattr_jax.trees import Frame, is_array, split
@@ -40,22 +39,23 @@ class JaxBackend(JaxOps, Backend):
     """Functions of JAX arrays, (apply, params), Flax modules (bound linen, nnx), Equinox modules, Keras on JAX.
 
     Of a pair, `apply(params, x, ...)` is a function or a linen module that is not bound. Equinox modules are written
-    for one example: they are mapped over the batch, and so are further inputs with one row per example. Channels and
-    classes are last, as in Flax; Keras models say themselves where their channels are.
+    for one example: they are mapped over the batch, and so are further inputs with one row per example. Classes are
+    last. So are channels, as in Flax; Keras models and the convolutions of Equinox and Flax say themselves where
+    theirs are.
 
-    Model and gradient are compiled once per shape of a block, and kept as long as the model lives. Parameters are
-    arguments of what is compiled; a function without any is compiled anew where the arrays and numbers that it
-    reaches have been replaced. (Not where a NumPy array or list has changed in place: as in `jax.jit`, that is not
-    seen.)
+    Each call of an explainer traces the model anew, once per shape of a block, so that whatever it reads is read as it
+    is then. What was compiled before serves where the same program comes out; arrays that the model holds are
+    arguments of it. (A function under the user's own `jax.jit` is traced when JAX does that.)
 
     Numbers have the parameters' dtype, or else the inputs'; sums are in float64 where the user has switched on
-    `jax_enable_x64`, and compensated in float32 where not. No setting of JAX is touched.
+    `jax_enable_x64`, and compensated in float32 where not. A model in half precision gets float32 points, cast at its
+    door, and is scored in float32; the record says so. No setting of JAX is touched.
 
     Options: `jit` (True); False runs the model uncompiled, for functions with Python control flow on values.
     """
 
     name = "jax"
-    channel_axis = -1
+    channel_axis: int | None = -1
     class_axis = -1
     static_shapes = True
     options: ClassVar[Mapping[str, Any]] = MappingProxyType({"jit": True})
@@ -121,33 +121,32 @@ class JaxBackend(JaxOps, Backend):
         self.maps_examples = function.single
         if function.single:  # Equinox keeps channels first
             self.class_axis = 1
+        self.channel_axis = channel_axis(model, inputs.shape)
         if kind_of(model) == "keras":
             import pathattr_keras
 
-            self.channel_axis = pathattr_keras.channel_axis(model)
             self.model_link = pathattr_keras.ending_link(model)
         self._jit = bool({**self.options, **options}["jit"])
         arrays, self._tree = split(function.tree)
-        self._dtype, self._wide = _dtypes(arrays, inputs)
+        self._dtype, self._wide, self._own = _dtypes(arrays, inputs)
+        self._returned = [self._own]  # and the outputs' own, once they are known
         self._device = _device_of([*arrays, inputs])
         # Uncommitted to a device: JAX takes them to wherever the committed ones are.
         self._arrays = [array if isinstance(array, jax.Array) else jnp.asarray(array) for array in arrays]
         self._batch = inputs.shape[0] if inputs.ndim else 0
         self._call, self._function = call, function
-        _, self._frame = split([leaf.value for leaf in call.leaves])
-        # What may hide arrays and numbers that compilation bakes in.
-        self._opaque = (function.opaque, self._tree.rest, self._frame.rest)
-        self._compiled = self._of_cache()
+        self._whole = self._as_function()
+        forward = _chosen(self._whole, call.head)
+        # Jitted, so that the gradient's trace does not run through Python again.
+        self._forward = jax.jit(forward) if self._jit else forward
+        self._outputs = Traced(self._forward) if self._jit else self._forward
         self._scored: tuple[Objective, Callable[..., jax.Array]] | None = None
         self._latest: tuple[Objective, Callable[..., tuple[jax.Array, jax.Array]]] | None = None
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Note at the end what the model reaches then: what it changed itself, as a count of calls, is no change."""
-        try:
-            yield
-        finally:
-            self._compiled.reached = reached(self._opaque)
+    @property
+    def conditions(self) -> Mapping[str, Any]:
+        narrowest = _narrowest(self._returned)  # some models cast inside, from parameters in float32
+        return {"model_dtype": str(narrowest)} if narrowest.itemsize < 4 else {}
 
     @property
     def has_float64(self) -> bool:
@@ -201,15 +200,15 @@ class JaxBackend(JaxOps, Backend):
 
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> jax.Array:
         with self._explained():
-            return self._compiled.forward(self._arrays, points, self._further(rows))
+            return self._outputs(self._arrays, points, self._further(rows))
 
     def scores(self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]) -> Any:
         if objective.function is None:
             return super().scores(points, objective, targets, rows)
         with self._explained():
             if self._scored is None or self._scored[0] is not objective:
-                score = _score(self._compiled, objective)
-                self._scored = objective, jax.jit(score) if self._jit else score
+                score = _score(self._whole, objective)
+                self._scored = objective, Traced(score) if self._jit else score
             return self._scored[1](self._arrays, points, self._further(rows), _indices(targets))
 
     def gradient(
@@ -232,45 +231,35 @@ class JaxBackend(JaxOps, Backend):
         """Return the axis of the examples in an array among the further inputs; None for all else."""
         return leaf.axis(self._batch) if is_array(leaf.value) else None
 
-    def _of_cache(self) -> Compiled:
-        """Return the compiled model, or one to compile: anew where it would be called in another manner."""
-        function, call = self._function, self._call
+    def _as_function(self) -> Callable[..., Any]:
+        """Return the model as a function of its arrays, the points and the arrays among the further inputs."""
+        call = self._call
+        _, frame = split([leaf.value for leaf in call.leaves])
         # A value that JAX takes apart further is a container of arrays that the examples share.
         axes = tuple(axis for leaf in call.leaves for axis in [self._axis(leaf)] * len(split(leaf.value)[0]))
-        seen = reached(self._opaque)
-        whole = _whole(function, self._tree, self._frame, call, axes)
-        forward = _chosen(whole, call.head)
-        if not self._jit:
-            return Compiled(forward, whole, seen)
-        table = kept(function.owner)
-        key = (function.static, self._tree.key, self._frame.key, call.structure, call.name, call.head, axes)
-        try:
-            found = table.get(key)
-        except (TypeError, ValueError):  # something in it cannot be hashed or compared: nothing is kept
-            return Compiled(jax.jit(forward), whole, seen)
-        if found is None or not unchanged(found.reached, seen):
-            found = Compiled(jax.jit(forward), whole, seen)
-        keep(table, key, found)
-        return found
+        model = _whole(self._function, self._tree, frame, call, axes)
+        # Not the backend itself: freed in a circle it would be late, and JAX takes an array that the model holds, and
+        # the user has changed in place, for what it was as long as anyone holds the copy that it made.
+        own, returned = self._own, self._returned
+
+        def cast(arrays: Sequence[Any], points: Any, further: Sequence[Any]) -> Any:
+            found = model(arrays, points.astype(own), further)
+            half = [leaf.dtype for leaf in jax.tree_util.tree_leaves(found) if _is_half(leaf)]
+            if not half:
+                return found
+            returned.append(half[0])
+            return jax.tree_util.tree_map(lambda leaf: leaf.astype(np.float32) if _is_half(leaf) else leaf, found)
+
+        return cast
 
     def _gradient_of(self, objective: Objective) -> Callable[..., tuple[jax.Array, jax.Array]]:
-        """Return the gradient of a score, compiled once per model and objective."""
+        """Return the gradient of a score, traced once per objective and shape."""
         if self._latest is None or self._latest[0] is not objective:
-            self._latest = objective, self._gradient_from_cache(objective)
+            outputs_of = self._forward if objective.function is None else self._whole
+            returned = self._returned
+            gradient = _value_and_gradient(outputs_of, objective, lambda: _narrowest(returned) == np.float16)
+            self._latest = objective, Traced(gradient) if self._jit else gradient
         return self._latest[1]
-
-    def _gradient_from_cache(self, objective: Objective) -> Callable[..., tuple[jax.Array, jax.Array]]:
-        if not self._jit:
-            return _value_and_gradient(self._compiled, objective)
-        # By its number, and not by itself: a callable in the table would live as long as the model.
-        owner, function = unbound(objective.function)
-        key = (replace(objective, function=function), id(owner))
-        entry, now = self._compiled.gradients.get(key), reached(objective.function)
-        if entry is not None and entry.owner() is owner and unchanged(entry.reached, now):
-            return entry.gradient
-        gradient = jax.jit(_value_and_gradient(self._compiled, objective))
-        keep(self._compiled.gradients, key, Gradient(weakly(owner), now, gradient))
-        return gradient
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -352,17 +341,15 @@ def _whole(
     function: Functional, tree: Frame, frame: Frame, call: Call, axes: tuple[int | None, ...]
 ) -> Callable[[Sequence[Any], Any, Sequence[Any]], Any]:
     """Return the model as a function of its arrays, the points and the arrays among the further inputs."""
-    owner, model, single = weakly(function.owner), function.call, function.single
-    structure, name = call.structure, call.name  # not the call, which holds the user's arrays
 
     def whole(arrays: Sequence[Any], points: Any, further: Sequence[Any]) -> Any:
         made = tree.merged(arrays)
 
         def one(points: Any, *further: Any) -> Any:
-            args, kwargs = bound(structure, name, points, frame.merged(further))
-            return model(owner(), made, args, kwargs)
+            args, kwargs = bound(call.structure, call.name, points, frame.merged(further))
+            return function.call(made, args, kwargs)
 
-        return (jax.vmap(one, in_axes=(0, *axes)) if single else one)(points, *further)
+        return (jax.vmap(one, in_axes=(0, *axes)) if function.single else one)(points, *further)
 
     return whole
 
@@ -387,39 +374,56 @@ def _chosen(
     return forward
 
 
-def _score(compiled: Compiled, objective: Objective) -> Callable[..., jax.Array]:
-    """Return the function of arrays, points, further inputs and targets that gives scores.
+def _scoring(objective: Objective) -> Callable[[Any, Any], jax.Array]:
+    """Return the function of outputs and targets that gives scores."""
+    return lambda outputs, targets: _floating(objective.score(_SCORES, outputs, targets), "the explained score is")
 
-    Where the model is compiled, its one trace serves here too.
+
+def _score(
+    outputs_of: Callable[..., Any], objective: Objective
+) -> Callable[[Sequence[Any], Any, Sequence[Any], Any], jax.Array]:
+    """Return the function of arrays, points, further inputs and targets that gives scores."""
+    score = _scoring(objective)
+    return lambda arrays, points, further, targets: score(outputs_of(arrays, points, further), targets)
+
+
+def _value_and_gradient(
+    outputs_of: Callable[..., Any], objective: Objective, narrow: Callable[[], bool]
+) -> Callable[..., Any]:
+    """Return the function of arrays, points, further inputs and targets that gives scores and gradients.
+
+    `narrow` tells, once `outputs_of` has been traced, whether the model's numbers have float16's short exponents.
     """
-    function, without = weakly(objective.function), replace(objective, function=None)
-    outputs_of = compiled.forward if objective.function is None else compiled.whole
-
-    def score(arrays: Sequence[Any], points: Any, further: Sequence[Any], targets: Any) -> jax.Array:
-        own = replace(without, function=function())
-        return _floating(own.score(_SCORES, outputs_of(arrays, points, further), targets), "the explained score is")
-
-    return score
-
-
-def _value_and_gradient(compiled: Compiled, objective: Objective) -> Callable[..., Any]:
-    """Return the function of arrays, points, further inputs and targets that gives scores and gradients."""
-    score = _score(compiled, objective)
-
-    def total(points: Any, arrays: Sequence[Any], further: Sequence[Any], targets: Any) -> tuple[jax.Array, jax.Array]:
-        scores = score(arrays, points, further, targets)
-        # Rows are independent, so the gradient of their sum holds each row's own.
-        return scores.sum(), scores
+    score = _scoring(objective)
 
     def run(arrays: Sequence[Any], points: Any, further: Sequence[Any], targets: Any) -> tuple[jax.Array, jax.Array]:
-        gradients, scores = jax.grad(total, has_aux=True)(points, arrays, further, targets)
-        return scores, gradients
+        outputs, to_points = jax.vjp(lambda points: outputs_of(arrays, points, further), points)
+        scores, to_outputs = jax.vjp(lambda outputs: score(outputs, targets), outputs)
+        # Rows are independent, so the gradient of their sum holds each row's own.
+        (slopes,) = to_outputs(jnp.ones_like(scores))
+        if objective.function is not None or not narrow():
+            return scores, to_points(slopes)[0]
+        # The slopes of small probabilities would underflow on their way back: they travel with 1 as the largest.
+        size = jnp.abs(slopes).reshape(len(slopes), -1).max(axis=1)
+        size = jnp.where(size > 0, size, 1)
+        (gradients,) = to_points(slopes / size.reshape(-1, *(1,) * (slopes.ndim - 1)))
+        return scores, gradients * size.reshape(-1, *(1,) * (gradients.ndim - 1))
 
     return run
 
 
+def _narrowest(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
+    return min(dtypes, key=lambda dtype: dtype.itemsize)
+
+
+def _is_half(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.dtype.itemsize < 4
+
+
 def _floating(array: Any, what: str) -> Any:
-    if not jnp.issubdtype(array.dtype, jnp.inexact):
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise ModelError(f"{what} {array.dtype}, and a score is a real number: explain jnp.abs, .real or .imag of it")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
         raise ModelError(
             f"{what} {array.dtype}, which is not differentiable: does it round, compare or take an argmax? Pass a "
             "model whose output depends on its input smoothly, and an output before any argmax"
@@ -427,20 +431,19 @@ def _floating(array: Any, what: str) -> Any:
     return array
 
 
-def _dtypes(arrays: Sequence[Any], inputs: Any) -> tuple[np.dtype[Any], np.dtype[Any]]:
-    """Return the dtype of the model, or else of the inputs, and the widest; raise InvalidInput for half precision."""
+def _dtypes(arrays: Sequence[Any], inputs: Any) -> tuple[np.dtype[Any], np.dtype[Any], np.dtype[Any]]:
+    """Return the dtype of points, the widest that there is, and that of the model: its parameters', else the inputs'.
+
+    Of parameters in several, it is the inputs' where that is among them.
+    """
     wide = np.dtype(np.float64 if jax.config.jax_enable_x64 else np.float32)  # type: ignore[attr-defined]  # made at run time
-    held = next((array.dtype for array in arrays if jnp.issubdtype(array.dtype, jnp.floating)), None)
-    dtype = inputs.dtype if held is None else held
-    if not jnp.issubdtype(dtype, jnp.floating):
-        return wide, wide  # inputs that the explainer will refuse
-    if dtype.itemsize < 4:
-        raise InvalidInput(
-            f"the {'inputs are' if held is None else 'model is'} in {dtype}: gradients of probabilities underflow in "
-            "half precision. Use float32: "
-            + ("inputs.astype('float32')" if held is None else "jax.tree.map(lambda a: a.astype('float32'), params)")
-        )
-    return np.dtype(np.float32) if dtype.itemsize == 4 else wide, wide
+    given = jax.dtypes.canonicalize_dtype(inputs.dtype)
+    # Numbers of one byte are weights in storage, and none to compute with.
+    held = [a.dtype for a in arrays if jnp.issubdtype(a.dtype, jnp.floating) and a.dtype.itemsize > 1]
+    own = jax.dtypes.canonicalize_dtype(given if given in held or not held else held[0])
+    if not jnp.issubdtype(own, jnp.floating):
+        return wide, wide, wide  # inputs that the explainer will refuse
+    return np.dtype(np.float32) if own.itemsize <= 4 else wide, wide, own
 
 
 def _devices() -> dict[str, Any]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from types import MethodType
 from typing import Any, Literal
 
 import jax
 
 from pathattr.errors import InvalidInput, ModelError
+from pathattr.layout import unless_odd
 from pathattr_jax.trees import is_array
 
 Kind = Literal["pair", "linen", "nnx", "equinox", "keras"]
@@ -19,18 +18,13 @@ Kind = Literal["pair", "linen", "nnx", "equinox", "keras"]
 
 @dataclass(frozen=True)
 class Functional:
-    """A model as a pure function: `call(owner, tree, args, kwargs)` returns its outputs.
+    """A model as a function of its arrays: `call(tree, args, kwargs)` returns its outputs.
 
-    `tree` holds its arrays. `owner` is the object that lives as long as the model: `call` holds no reference to it,
-    so that neither does what is compiled. `static` is what else `call` depends on and may differ another time.
-    `opaque` is a function of the user's that may reach arrays of its own. `single` models take one example.
+    `tree` is the pytree that holds the arrays. `single` models take one example.
     """
 
-    owner: Any
     tree: Any
-    call: Callable[[Any, Any, Sequence[Any], Mapping[str, Any]], Any]
-    static: Hashable = None
-    opaque: Any = None
+    call: Callable[[Any, Sequence[Any], Mapping[str, Any]], Any]
     single: bool = False
 
 
@@ -62,8 +56,7 @@ def functional(model: Any) -> Functional:
             f"the jax backend takes functions, (apply, params), and models of Flax, Equinox and Keras on JAX; "
             f"got {type(model).__name__}"
         )
-    owner, function = unbound(model)
-    return Functional(owner, None, partial(_call_function, function), function, opaque=model)
+    return Functional(None, lambda tree, args, kwargs: model(*args, **kwargs))
 
 
 def arrays_of(model: Any) -> list[Any]:
@@ -78,19 +71,41 @@ def arrays_of(model: Any) -> list[Any]:
     return [leaf for leaf in jax.tree_util.tree_leaves(model) if is_array(leaf)]
 
 
+def channel_axis(model: Any, shape: Sequence[int]) -> int | None:
+    """Return where a model keeps the channels of a batch of that shape; None where that cannot be known.
+
+    Equinox convolves (channels, height, width), Flax (height, width, channels): so it is if the model's first
+    convolution takes as many channels as there are there. A model may turn its inputs first.
+    """
+    kind = kind_of(model)
+    if kind == "keras":
+        import pathattr_keras
+
+        return pathattr_keras.channel_axis(model, shape)
+    if len(shape) not in (4, 5):
+        return -1
+    if kind == "equinox":
+        first = next(_equinox_convolutions(model, len(shape) - 2), None)
+        return 1 if first is not None and first.in_channels == shape[1] else None
+    if kind == "nnx":
+        first = next((part for _, part in _parts(model) if _descends(part, "flax.nnx", "Conv")), None)
+        return unless_odd(-1, shape) if first is None else -1 if first.in_features == shape[-1] else None
+    return unless_odd(-1, shape)
+
+
+def _equinox_convolutions(model: Any, dimensions: int) -> Iterator[Any]:
+    """Yield the convolutions of so many dimensions, in the order of the pytree, which is that of the fields."""
+
+    def is_one(part: Any) -> bool:
+        return getattr(part, "num_spatial_dims", None) == dimensions and hasattr(part, "in_channels")
+
+    return filter(is_one, jax.tree_util.tree_leaves(model, is_leaf=is_one))
+
+
 def _descends(model: Any, package: str, name: str) -> bool:
     return any(
         base.__name__ == name and (base.__module__ + ".").startswith(package + ".") for base in type(model).__mro__
     )
-
-
-def unbound(function: Any) -> tuple[Any, Any]:
-    """Return what a bound method is bound to, which outlives it, and its function; else what it is, and None."""
-    return (function.__self__, function.__func__) if isinstance(function, MethodType) else (function, None)
-
-
-def _call_function(function: Any, owner: Any, tree: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    return owner(*args, **kwargs) if function is None else function(owner, *args, **kwargs)
 
 
 def _pair(model: Any) -> Functional:
@@ -100,17 +115,12 @@ def _pair(model: Any) -> Functional:
             raise InvalidInput(
                 "(module, params) with a bound Flax module: pass the bound module alone, or one that is not bound"
             )
-        return Functional(apply, params, _call_module)
-    owner, function = unbound(apply)
-    return Functional(owner, params, partial(_call_apply, function), function, opaque=apply)
+        return _applied(apply, params)
+    return Functional(params, lambda tree, args, kwargs: apply(tree, *args, **kwargs))
 
 
-def _call_module(owner: Any, tree: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    return owner.apply(tree, *args, **kwargs)
-
-
-def _call_apply(function: Any, owner: Any, tree: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    return owner(tree, *args, **kwargs) if function is None else function(owner, tree, *args, **kwargs)
+def _applied(module: Any, variables: Any) -> Functional:
+    return Functional(variables, lambda tree, args, kwargs: module.apply(tree, *args, **kwargs))
 
 
 def _linen(model: Any) -> Functional:
@@ -119,29 +129,26 @@ def _linen(model: Any) -> Functional:
             f"the Flax module {type(model).__name__} has no parameters: pass (module, variables) with what "
             "module.init returned, or module.bind(variables)"
         )
-    module, variables = model.unbind()
-    return Functional(model, variables, partial(_call_unbound, module))
-
-
-def _call_unbound(module: Any, owner: Any, tree: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    return module.apply(tree, *args, **kwargs)
+    return _applied(*model.unbind())
 
 
 def _nnx(model: Any) -> Functional:
     library = sys.modules["flax.nnx"]
-    # The function is younger than the supported versions; before it, every object was to be walked.
-    for path, part in getattr(library, "iter_modules", library.iter_graph)(model):
+    for path, part in _parts(model):
         rate = getattr(part, "rate", getattr(part, "dropout_rate", 1))
         training = getattr(part, "deterministic", None) is False and rate != 0
         if training or getattr(part, "use_running_average", None) is False:
             raise _in_training(".".join(map(str, path)), part, "model.eval()")
     definition, state = library.split(model)
-    return Functional(model, state, partial(_call_nnx, definition), definition)
-
-
-def _call_nnx(definition: Any, owner: Any, tree: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     # A copy: what the call writes into the model, as intermediates or statistics, is dropped.
-    return sys.modules["flax.nnx"].merge(definition, tree)(*args, **kwargs)
+    return Functional(state, lambda tree, args, kwargs: library.merge(definition, tree)(*args, **kwargs))
+
+
+def _parts(model: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the paths and modules in a module of nnx."""
+    library = sys.modules["flax.nnx"]
+    # The function is younger than the supported versions; before it, every object was to be walked.
+    yield from getattr(library, "iter_modules", library.iter_graph)(model)
 
 
 def _equinox(model: Any) -> Functional:
@@ -154,27 +161,21 @@ def _equinox(model: Any) -> Functional:
             raise _in_training("".join(path[:-1]).lstrip("."), None, "equinox.nn.inference_mode(model)")
     # What filter_jit, filter_vmap and the like return is a module too, but takes what the function in it takes.
     wrapper = type(model).__module__.startswith("equinox._") and type(model).__name__ != "BoundMethod"
-    return Functional(model, model, _call_equinox, single=not wrapper)
-
-
-def _call_equinox(owner: Any, tree: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    return tree(*args, **kwargs)
+    return Functional(model, lambda tree, args, kwargs: tree(*args, **kwargs), single=not wrapper)
 
 
 def _keras(model: Any) -> Functional:
     import pathattr_keras
 
     pathattr_keras.check_built(model)
-    pathattr_keras.check_precision(model)
-    return Functional(model, [variable.value for variable in model.variables], _call_keras)
+    variables = list(model.variables)
 
+    def call(tree: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        # The scope lends the variables other values, and drops what is written to them.
+        with sys.modules["keras"].StatelessScope(state_mapping=list(zip(variables, tree, strict=True))):
+            return pathattr_keras.call(model, args, kwargs)
 
-def _call_keras(owner: Any, tree: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    import pathattr_keras
-
-    # The scope lends the variables other values, and drops what is written to them.
-    with sys.modules["keras"].StatelessScope(state_mapping=list(zip(owner.variables, tree, strict=True))):
-        return pathattr_keras.call(owner, args, kwargs)
+    return Functional([variable.value for variable in variables], call)
 
 
 def _in_training(where: str, part: Any, fix: str) -> ModelError:

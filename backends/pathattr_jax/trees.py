@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +23,6 @@ class Frame:
 
     structure: Any
     rest: tuple[Any, ...]
-
-    @property
-    def key(self) -> Hashable:
-        """Equal for frames that a compiled function may be shared between; hashing fails where something in it does."""
-        # With the types: 1, 1.0 and True are equal.
-        return self.structure, tuple((type(leaf), leaf) for leaf in self.rest)
 
     def merged(self, arrays: Sequence[Any]) -> Any:
         """Return the pytree with these arrays."""

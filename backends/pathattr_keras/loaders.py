@@ -43,7 +43,7 @@ def load_keras(name: str) -> ImageModel:
     except Exception as error:  # Keras raises a bare Exception where a download fails
         raise InvalidInput(f"keras.applications.{name} could not be loaded: {_brief(error)}") from error
     preprocessing, reversed_channels = affine(sys.modules[make.__module__].preprocess_input)
-    size, axis = _size(model), channel_axis(model)
+    size, axis = _size(model), _channel_axis(model)
     if reversed_channels:
         model = _reversed(model, axis)
     return ImageModel(model, size, preprocessing, _classes(model), channel_axis=axis)
@@ -66,7 +66,7 @@ def load_keras_file(path: str) -> ImageModel:
             f"{file} cannot be loaded without running code from it: {_brief(error)}. For a model with Lambda layers or "
             "classes of your own, build it in Python and pass module:callable"
         ) from error
-    return ImageModel(model, _size(model), channel_axis=channel_axis(model))
+    return ImageModel(model, _size(model), channel_axis=_channel_axis(model))
 
 
 def affine(preprocess: Callable[[NDArray[Any]], Any]) -> tuple[Preprocessing, bool]:
@@ -111,8 +111,20 @@ def _size(model: Any) -> tuple[int, int] | None:
         raise InvalidInput(
             f"pictures need a model of one input with 4 axes, batch counted; {model.name!r} takes {_listed(shape)}"
         )
-    height, width = shape[2:] if channel_axis(model) == 1 else shape[1:3]
+    height, width = shape[2:] if _channel_axis(model) == 1 else shape[1:3]
     return None if height is None or width is None else (int(height), int(width))
+
+
+def _channel_axis(model: Any) -> int:
+    """Return where a model of pictures keeps channels; raise InvalidInput where that cannot be known."""
+    shape = getattr(model, "input_shape", None) or (None,) * 4
+    axis = channel_axis(model, [sys.maxsize if length is None else length for length in shape])
+    if axis is None:
+        raise InvalidInput(
+            f"where {model.name!r} keeps the channels of its inputs {shape} cannot be known: load it in Python, and "
+            "pass module:callable that returns an ImageModel with channel_axis=1 or -1"
+        )
+    return axis
 
 
 def _listed(shape: Any) -> str:

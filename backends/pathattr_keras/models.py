@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pathattr.errors import InvalidInput
+from pathattr.layout import unless_odd
 
 # As Keras, TensorFlow, PyTorch and JAX name the functions that a layer may have as its activation.
 _TO_PROBABILITIES = ("softmax", "softmax_v2", "sigmoid")
-_HALF = ("float16", "bfloat16")
+_FORMATS = {"channels_first": 1, "channels_last": -1}
 
 
 def is_keras(model: Any) -> bool:
@@ -35,24 +36,29 @@ def check_built(model: Any) -> None:
         )
 
 
-def check_precision(model: Any) -> None:
-    """Raise InvalidInput for a model that computes in half precision, or has a layer that does."""
-    for layer in _layers(model):
-        if getattr(layer, "compute_dtype", None) in _HALF:
-            raise InvalidInput(
-                f"the Keras layer {layer.name!r} computes in {layer.compute_dtype}: gradients of probabilities "
-                "underflow in half precision. Build or load the model under "
-                "keras.config.set_dtype_policy('float32') and copy the weights with set_weights(model.get_weights())"
-            )
+def channel_axis(model: Any, shape: Sequence[int]) -> int | None:
+    """Return where the model keeps the channels of a batch of that shape, 1 or -1; None where that cannot be known.
 
-
-def channel_axis(model: Any) -> int:
-    """Return where the model keeps channels, 1 or -1: as its first layer that says so, else as Keras is set."""
+    As its first layer says that takes as many axes, else the first that says anything, else as Keras is set. None where
+    lengths contradict that: those that the layer was built for, or those that look like channels at the other end.
+    """
     import keras
 
-    said = (getattr(layer, "data_format", None) for layer in _layers(model))
-    first = next((value for value in said if value in ("channels_first", "channels_last")), None)
-    return 1 if (first or keras.config.image_data_format()) == "channels_first" else -1
+    said = [layer for layer in _layers(model) if getattr(layer, "data_format", None) in _FORMATS and _rank(layer) != 1]
+    first = next((layer for layer in said if _rank(layer) in (len(shape), None)), next(iter(said), None))
+    if first is None:
+        return unless_odd(_FORMATS[keras.config.image_data_format()], shape)
+    axis = _FORMATS[first.data_format]
+    if axis == 1 and _rank(first) not in (len(shape), None):
+        return None  # pictures in a further axis, as the frames of a video: theirs is not the second
+    built = (getattr(getattr(first, "input_spec", None), "axes", None) or {}).get(axis)
+    return unless_odd(axis, shape) if built is None else axis if built == shape[axis] else None
+
+
+def _rank(layer: Any) -> int | None:
+    """Return the number of axes that a layer takes; None where it does not say."""
+    spec = getattr(layer, "input_spec", None)
+    return getattr(spec, "ndim", None) or getattr(spec, "min_ndim", None)
 
 
 def ending_link(model: Any) -> Literal["already"] | None:
@@ -77,6 +83,11 @@ def call(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
             structure if by_name else (getattr(x, "name", None) for x in (structure if several else [structure]))
         )
         named = {name: kwargs[name] for name in names if name in kwargs}
+        if by_name and len(args) > 1:
+            raise InvalidInput(
+                f"the Keras model {model.name!r} takes the inputs {', '.join(names)}, by name and in no order: say "
+                f"input_name={names[0]!r} for the one to explain, and pass the others in kwargs"
+            )
         if named or (several and len(args) == len(names) > 1):
             positional = iter(args)
             inputs = [named[name] if name in named else next(positional, None) for name in names]

@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -17,12 +18,13 @@ import pathattr_keras
 from pathattr.arguments import Call, Leaf, taken
 from pathattr.backend import NO_OPTIONS, Backend
 from pathattr.errors import InvalidInput, ModelError, PathattrError
+from pathattr.layout import unless_odd
 from pathattr.ops import Applied
 from pathattr.targets import Objective
 from pathattr_tensorflow import randomising
 from pathattr_tensorflow.network import SceneNetwork
 from pathattr_tensorflow.ops import TensorFlowOps, applied
-from pathattr_tensorflow.tracing import traces_of
+from pathattr_tensorflow.tracing import Traces
 
 SIGNATURE = "serving_default"
 _Concrete = tf.types.experimental.ConcreteFunction
@@ -32,17 +34,18 @@ class TensorFlowBackend(TensorFlowOps, Backend):
     """Modules, SavedModels, Keras models and functions of TensorFlow.
 
     They run in the dtype and on the device of their variables: inputs of another are taken there, and the attributions
-    brought back. A function without variables runs in the inputs' dtype, where they are.
+    brought back. A function without variables runs in the inputs' dtype, where they are. A model in half precision gets
+    float32 points, cast at its door, and is scored in float32; the record says so.
 
-    Model and gradient are traced once per shape of a block, and kept as long as the model lives. A model whose
-    attributes, variables or closures have been replaced is traced anew. (Not where a NumPy array or an object of
-    another kind has changed inside: as in `tf.function`, that is not seen.) Keras models are run for inference.
+    Each call of an explainer traces the model anew, once per shape of a block, so that whatever it reads is read as it
+    is then. The gradients made of an earlier trace serve where the same graph comes out. (The user's own `tf.function`
+    is traced when TensorFlow does that.) Keras models are run for inference.
 
     Options: `jit_compile` (False); True compiles with XLA.
     """
 
     name = "tensorflow"
-    channel_axis = -1
+    channel_axis: int | None = -1
     class_axis = -1
     options: ClassVar[Mapping[str, Any]] = MappingProxyType({"jit_compile": False})
     static_shapes = True
@@ -99,34 +102,38 @@ class TensorFlowBackend(TensorFlowOps, Backend):
             )
         if pathattr_keras.is_keras(model):
             pathattr_keras.check_built(model)
-            pathattr_keras.check_precision(model)
-            self.channel_axis = pathattr_keras.channel_axis(model)
             self.model_link = pathattr_keras.ending_link(model)
+            self.channel_axis = pathattr_keras.channel_axis(model, np.shape(inputs))
+        else:
+            self.channel_axis = unless_odd(-1, np.shape(inputs))
         caller = _caller(model, call)
         native = self.recognises_array(inputs)
         held = [variable for variable in _variables(model) if variable.dtype.is_floating]
-        spec = first_spec(model)
-        if spec is None:
-            spec = held[0] if held else None
         like = inputs.dtype if native else tf.as_dtype(np.asarray(inputs).dtype)
-        self._dtype = like if spec is None else spec.dtype
+        self._own = _dtype_of(model, held, like)
+        self._dtype = tf.float32 if self._own.is_floating and self._own.size < 4 else self._own
         self._device = held[0].device if held else inputs.device if native else None
-        if self._dtype.is_floating and self._dtype.size < 4:
-            raise InvalidInput(
-                f"the {'inputs are' if spec is None else 'model is'} in {self._dtype.name}: gradients of probabilities "
-                "underflow in half precision. Use float32: "
-                + ("tf.cast(inputs, tf.float32)" if spec is None else "build the model with float32 variables")
-            )
-        self._model, self._call = model, call
+        self._call = call
         self._batch = inputs.shape[0] if len(inputs.shape) else 0
-        self._traces = traces_of(model, caller, call, jit_compile=bool({**self.options, **options}["jit_compile"]))
+        self._traces = Traces(
+            model,
+            partial(_cast, caller, call.name, self._own),
+            call,
+            autograph=not pathattr_keras.is_keras(model),
+            jit_compile=bool({**self.options, **options}["jit_compile"]),
+        )
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Work where the model's variables are; parts of the model that say where they run stay there."""
         with contextlib.nullcontext() if self._device is None else tf.device(self._device):
             yield
-        self._traces.settle(self._model)
+
+    @property
+    def conditions(self) -> Mapping[str, Any]:
+        # Some models cast inside, from variables in float32.
+        half = [dtype for dtype in (self._own, *self._traces.returned) if dtype.size < 4]
+        return {"model_dtype": str(half[0].name)} if half else {}
 
     @property
     def has_float64(self) -> bool:
@@ -182,19 +189,19 @@ class TensorFlowBackend(TensorFlowOps, Backend):
                 f"the model returned shape {tuple(outputs.shape)} for {len(points)} points: expected one row for each. "
                 "Does it hold a fixed batch size, or reduce over the batch?"
             )
-        self._traces.example_shape = tuple(outputs.shape[1:])
         return outputs
 
     def scores(self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]) -> Any:
         if objective.function is None:
             return super().scores(points, objective, targets, rows)
-        return _run(self._traces.score(objective, _OPS), points, tf.constant(targets), self._values(rows))
+        return _run(self._traces.score, points, objective, tf.constant(targets), self._values(rows), _OPS)
 
     def gradient(
         self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        function = self._traces.gradient(objective, _OPS)
-        scores, gradients = _run(function, points, tf.constant(targets), self._values(rows))
+        scores, gradients = _run(
+            self._traces.gradient, points, objective, tf.constant(targets), self._values(rows), _OPS
+        )
         return scores, gradients
 
     def _values(self, rows: NDArray[np.intp]) -> list[Any]:
@@ -204,7 +211,7 @@ class TensorFlowBackend(TensorFlowOps, Backend):
     def _served(self, leaf: Leaf, rows: NDArray[np.intp]) -> Any:
         value = leaf.value
         if isinstance(value, np.ndarray):
-            value = self.asarray(value) if value.dtype.kind == "f" else tf.constant(value)
+            value = tf.constant(value, self._own if value.dtype.kind == "f" else None)
         if not self.recognises_array(value):
             return taken(value, rows, leaf.axis(self._batch)) if leaf.is_array else value
         axis = leaf.axis(self._batch)
@@ -235,7 +242,7 @@ _LINKS: dict[str, Callable[[Any, int], Any]] = {
 
 
 def _run(function: Any, *args: Any) -> Any:
-    """Call a traced function; errors met while tracing come as they were raised, or as a sentence."""
+    """Trace and call a function; errors met while tracing come as they were raised, or as a sentence."""
     handled = sys.exception()  # what the caller is busy with is none of ours
     try:
         return function(*args)
@@ -262,6 +269,27 @@ def _run(function: Any, *args: Any) -> Any:
         ) from error
 
 
+def _cast(
+    call: Callable[..., Any], name: str | None, dtype: Any, model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Any:
+    """Call a model with the points, its first argument or one by name, in its own dtype."""
+    if name is None:
+        return call(model, [tf.cast(args[0], dtype), *args[1:]], kwargs)
+    return call(model, args, {**kwargs, name: tf.cast(kwargs[name], dtype)})
+
+
+def _dtype_of(model: Any, held: Sequence[Any], like: Any) -> Any:
+    """Return the dtype that a model takes: its signature's, else its variables', else the inputs' (`like`).
+
+    Of variables in several, it is the inputs' where that is among them.
+    """
+    spec = first_spec(model)
+    if spec is not None:
+        return spec.dtype
+    dtypes = [variable.dtype for variable in held]
+    return like if like in dtypes or not dtypes else dtypes[0]
+
+
 def _caller(model: Any, call: Call) -> Callable[[Any, Sequence[Any], Mapping[str, Any]], Any]:
     """Return how a model of this kind is called; raise InvalidInput for one that cannot be."""
     if pathattr_keras.is_keras(model):
@@ -278,10 +306,12 @@ def _caller(model: Any, call: Call) -> Callable[[Any, Sequence[Any], Mapping[str
     names = _names(signature)
     given = {*call.kwargs, *([call.name] if call.name else [])}
     free = [name for name in names if name not in given]
-    if given - set(names) or len(free) != len(call.args) + (call.name is None):
+    # Named inputs have no order: what is passed without a name can only be the last one left.
+    if given - set(names) or len(free) > 1 or len(free) != len(call.args) + (call.name is None):
+        others = ", ".join(f"{name!r}: ..." for name in names[1:])
         raise InvalidInput(
-            f"the SavedModel's signature takes the inputs {', '.join(names)}: say with input_name which one to "
-            "explain, and pass the others in kwargs"
+            f"the SavedModel's signature takes the inputs {', '.join(names)}, by name and in no order: say which "
+            f"one to explain and name the others, as in explainer(x, input_name={names[0]!r}, kwargs={{{others}}})"
         )
     return _by_signature
 

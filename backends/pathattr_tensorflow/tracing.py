@@ -1,12 +1,18 @@
-"""Models and the gradients of their scores as traced functions, kept for as long as the model lives."""
+"""A model as graphs of TensorFlow, traced anew for every call of an explainer, and used again where they are the same.
+
+What a function reads through its closure, its module or its objects may have changed since it was last traced, and
+cannot be seen from outside. So nothing is guessed: Python runs through the model once a call, and what was made of an
+earlier trace serves where the graph that comes out is the same, operation for operation, and captures the same
+variables.
+"""
 
 from __future__ import annotations
 
-import functools
-import types
+import hashlib
+import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
@@ -15,103 +21,175 @@ from pathattr.arguments import Call, bound
 from pathattr.errors import ModelError
 from pathattr.heads import chosen
 from pathattr.targets import Objective, OutputOps
-from pathattr_keras import is_keras
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+# Graphs kept of one model: shapes of blocks and further inputs, of several explainers.
+LIMIT = 16
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The traced outputs of a model, and the gradients that were made of them; `returned` is the outputs' own dtype."""
+
+    outputs: Any
+    returned: Any
+    digest: bytes
+    gradients: dict[Hashable, Any] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def equals(self, other: Graph) -> bool:
+        """Tell whether two graphs compute the same from the same."""
+        mine, theirs = self.outputs.captured_inputs, other.outputs.captured_inputs
+        same = self.digest == other.digest and len(mine) == len(theirs)
+        return same and all(a is b for a, b in zip(mine, theirs, strict=True))
 
 
 class Traces:
-    """What has been traced of one model: its outputs and, by objective, its scores with their gradients.
+    """One model for one call of an explainer: outputs and gradients, traced once for every shape of its arguments.
 
-    TensorFlow traces each once per shape of the points. `caller(model, args, kwargs)` calls the model, with arguments
-    as `call` puts them together.
+    `caller(model, args, kwargs)` calls the model, with arguments as `call` puts them together. Further inputs come as
+    their values, in the order of the call's leaves. Outputs in half precision are taken to float32.
     """
 
-    def __init__(self, model: Any, caller: Callable[..., Any], call: Call, jit_compile: bool) -> None:
-        # Functions that are kept must not hold what they are kept for.
-        held = _weakly(model)
-        self.state = state_of(model)
-        self.example_shape: tuple[int, ...] = ()
-        """The shape of one example's outputs, as the latest call of `outputs` gave them."""
-        self._jit = jit_compile or None
-        self._fixed: dict[tuple[str, str, int], Any] = {}
-        self._by_function: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+    def __init__(
+        self, model: Any, caller: Callable[..., Any], call: Call, *, autograph: bool, jit_compile: bool
+    ) -> None:
+        self._model, self._caller, self._call = model, caller, call
+        self._autograph, self._jit = autograph, jit_compile or None
+        self._graphs: dict[Hashable, Graph] = {}
+        self._of_callables: dict[Hashable, tuple[Objective, Any]] = {}
+        self._example_shape: tuple[int, ...] = ()  # of the outputs, as the latest call of `outputs` gave them
 
-        structure, name, head = call.structure, call.name, call.head  # not the call, which holds the user's arrays
+    @property
+    def returned(self) -> set[Any]:
+        """The dtypes of the model's outputs as it returned them."""
+        return {graph.returned for graph in self._graphs.values()}
 
-        def everything(points: Any, values: list[Any]) -> Any:
-            return caller(held(), *bound(structure, name, points, values))
+    def outputs(self, points: Any, values: Sequence[Any]) -> Any:
+        """Return the array that is meant among the model's outputs."""
+        outputs = self._graph(points, values).outputs(points, *_tensors(values))
+        self._example_shape = tuple(outputs.shape[1:])
+        return outputs
+
+    def score(self, points: Any, objective: Objective, targets: Any, values: Sequence[Any], ops: OutputOps) -> Any:
+        """Return the scores of an output callable."""
+
+        everything, scored = self._everything(values), _plainly(objective.score)
+
+        def score(targets: Any, points: Any, *tensors: Any) -> Any:
+            return scored(ops, _plainly(_singles)(everything(points, *tensors)), targets)
+
+        return self._of_callable("score", score, points, objective, targets, values)
+
+    def gradient(self, points: Any, objective: Objective, targets: Any, values: Sequence[Any], ops: OutputOps) -> Any:
+        """Return scores and gradients with respect to the points."""
+        if objective.function is not None:
+            everything, scored = self._everything(values), _plainly(objective.score)
+
+            def own(targets: Any, points: Any, *tensors: Any) -> Any:
+                with tf.GradientTape(watch_accessed_variables=False) as tape:
+                    tape.watch(points)
+                    score = scored(ops, _plainly(_singles)(everything(points, *tensors)), targets)
+                return score, _plainly(_slopes)(tape, score, points)
+
+            return self._of_callable("gradient", own, points, objective, targets, values)
+        graph, tensors = self._graph(points, values), _tensors(values)
+        shape = graph.outputs.outputs[0].shape
+        # A SavedModel may have forgotten how many rows come out, tf.py_function even how many axes.
+        tail = self._example_shape if shape.rank is None else tuple(shape[1:])
+        narrow = graph.returned == tf.float16
+
+        def scores(targets: Any, points: Any, *tensors: Any) -> Any:
+            # Rows are independent, so the gradient of their sum, which is what a tape takes, holds each row's own.
+            with tf.GradientTape(watch_accessed_variables=False, persistent=narrow) as tape:
+                tape.watch(points)
+                outputs = tf.ensure_shape(graph.outputs(points, *tensors), [points.shape[0], *tail])
+                score = objective.score(ops, outputs, targets)
+            if not narrow:
+                return score, _slopes(tape, score, points)
+            # The slopes of small probabilities would underflow on their way back: they travel with 1 as the largest.
+            slopes = _slopes(tape, score, outputs)
+            size = tf.reduce_max(tf.abs(slopes), axis=list(range(1, len(slopes.shape))))
+            size = tf.where(size > 0, size, tf.ones_like(size))
+            gradient = _slopes(tape, outputs, points, slopes / _column(size, slopes))
+            return score, gradient * _column(size, gradient)
+
+        key = objective.kind, objective.link, objective.class_axis, _specs([targets]), tail
+        with graph.lock:
+            if key not in graph.gradients:
+                graph.gradients[key] = self._traced(scores, [targets, points, *tensors])
+        return graph.gradients[key](targets, points, *tensors)
+
+    def _of_callable(
+        self, what: str, function: Any, points: Any, objective: Objective, targets: Any, values: Sequence[Any]
+    ) -> Any:
+        """Return what a function of targets, points and tensors gives, traced for this call of the explainer alone."""
+        tensors = _tensors(values)
+        key = what, id(objective), _specs([targets, points, *tensors])
+        if key not in self._of_callables:
+            self._of_callables[key] = objective, self._traced(function, [targets, points, *tensors], self._autograph)
+        return self._of_callables[key][1](targets, points, *tensors)
+
+    def _graph(self, points: Any, values: Sequence[Any]) -> Graph:
+        tensors = [points, *_tensors(values)]
+        key = _specs(tensors)
+        if key not in self._graphs:
+            self._graphs[key] = _kept(self._model, (key, self._jit), self._made(tensors, values))
+        return self._graphs[key]
+
+    def _made(self, tensors: Sequence[Any], values: Sequence[Any]) -> Graph:
+        returned = []
 
         def array_in(outputs: Any) -> Any:
-            return chosen(outputs, lambda x: isinstance(x, tf.Tensor), head)
+            found = chosen(outputs, lambda x: isinstance(x, tf.Tensor), self._call.head)
+            returned.append(found.dtype)
+            return _singles(found)
 
-        meant = tf.autograph.experimental.do_not_convert(array_in)
+        meant, everything = _plainly(array_in), self._everything(values)
 
-        def run(points: Any, values: list[Any]) -> Any:
-            return meant(everything(points, values))
+        def run(points: Any, *tensors: Any) -> Any:
+            return meant(everything(points, *tensors))
 
-        # As TensorFlow's users expect, a Python `if` on a tensor works; Keras does without for its own models.
-        convert = not is_keras(model)
-        self.outputs = tf.function(run, autograph=convert, jit_compile=self._jit)
-        self._everything = tf.function(everything, autograph=convert, jit_compile=self._jit)
+        outputs = self._traced(run, tensors, self._autograph)
+        return Graph(outputs, returned[-1], hashlib.sha256(_text(outputs)).digest())
 
-    def settle(self, model: Any) -> None:
-        """Take note of what tracing itself has changed in the model: what it builds or counts when called."""
-        self.state = state_of(model)
+    def _everything(self, values: Sequence[Any]) -> Callable[..., Any]:
+        """Return the function of points and tensors that returns all that the model returns."""
+        call, caller, model = self._call, self._caller, self._model
 
-    def gradient(self, objective: Objective, ops: OutputOps) -> Any:
-        """Return the function of (points, targets, values of the further inputs) that gives scores and gradients."""
-        function = objective.function
-        if function is None:
-            key = (objective.kind, objective.link, objective.class_axis)
-            if key not in self._fixed:
-                self._fixed[key] = self._differentiated(lambda: objective, ops)
-            return self._fixed[key]
-        held = _weakly(function)
-        made = self._differentiated(lambda: Objective("callable", function=held()), ops)
-        try:
-            state, kept = self._by_function.get(function, (None, None))
-            if state != (now := state_of(function)):
-                self._by_function[function] = (now, kept := made)
-            return kept
-        except TypeError:  # neither hashable nor open to weak references: traced anew for every call
-            return made
+        def arguments(points: Any, tensors: Sequence[Any]) -> Any:
+            given = iter(tensors)
+            filled = [next(given) if isinstance(leaf, tf.Tensor) else leaf for leaf in _leaves(values)]
+            return bound(
+                call.structure, call.name, points, tf.nest.pack_sequence_as(values, filled, expand_composites=True)
+            )
 
-    def score(self, objective: Objective, ops: OutputOps) -> Any:
-        """Return the function of the same that gives the scores of an output callable."""
-        held = _weakly(objective.function)
-        own, everything = Objective("callable", function=None), self._everything
+        put_together = _plainly(arguments)
 
-        def score(points: Any, targets: Any, values: list[Any]) -> Any:
-            return replace(own, function=held()).score(ops, everything(points, values), targets)
+        # Converted by AutoGraph down to the model, but for Keras's: a Python `if` on a tensor works, as in tf.function.
+        def everything(points: Any, *tensors: Any) -> Any:
+            args, kwargs = put_together(points, tensors)
+            return caller(model, args, kwargs)
 
-        return tf.function(score, autograph=False, jit_compile=self._jit)
+        return everything
 
-    def _differentiated(self, objective: Callable[[], Objective], ops: OutputOps) -> Any:
-        outputs_of, everything = self.outputs, self._everything
+    def _traced(self, function: Callable[..., Any], tensors: Sequence[Any], autograph: bool = False) -> Any:
+        # Asked for, and not called: TensorFlow warns of functions that are traced often.
+        traced = tf.function(function, autograph=autograph, jit_compile=self._jit)
+        return traced.get_concrete_function(*(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors))
 
-        def scores(points: Any, targets: Any, values: list[Any]) -> Any:
-            # Rows are independent, so the gradient of their sum, which is what a tape takes, holds each row's own.
-            own = objective()
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(points)
-                if own.function is not None:
-                    outputs = everything(points, values)
-                else:
-                    outputs = outputs_of(points, values)
-                    # A SavedModel may have forgotten how many rows come out, tf.py_function even how many axes.
-                    tail = self.example_shape if outputs.shape.rank is None else outputs.shape[1:]
-                    outputs = tf.ensure_shape(outputs, [points.shape[0], *tail])
-                score = own.score(ops, outputs, targets)
-            try:
-                gradient = tape.gradient(score, points)
-            except LookupError as error:  # an operation for which TensorFlow has no gradient
-                raise ModelError(f"{_NOT_DIFFERENTIABLE} TensorFlow says: {error}") from error
-            if gradient is None:
-                raise ModelError(_NOT_DIFFERENTIABLE)
-            return score, tf.convert_to_tensor(gradient)  # a model that gathers gives slices
 
-        return tf.function(scores, autograph=False, jit_compile=self._jit)
+_plainly = tf.autograph.experimental.do_not_convert
+
+
+def _slopes(tape: Any, score: Any, of: Any, cotangent: Any = None) -> Any:
+    """Return a gradient from a tape; raise ModelError where there is none."""
+    try:
+        gradient = tape.gradient(score, of, output_gradients=cotangent)
+    except LookupError as error:  # an operation for which TensorFlow has no gradient
+        raise ModelError(f"{_NOT_DIFFERENTIABLE} TensorFlow says: {error}") from error
+    if gradient is None:
+        raise ModelError(_NOT_DIFFERENTIABLE)
+    return tf.convert_to_tensor(gradient)  # a model that gathers gives slices
 
 
 _NOT_DIFFERENTIABLE = (
@@ -120,69 +198,63 @@ _NOT_DIFFERENTIABLE = (
     "a model whose output depends on its input smoothly, and an output before any argmax."
 )
 
-_kept: dict[Any, Traces] = {}
+_OF_MODELS: weakref.WeakKeyDictionary[Any, dict[Hashable, Graph]] = weakref.WeakKeyDictionary()
+_LOCK = threading.Lock()
 
 
-def traces_of(model: Any, caller: Callable[..., Any], call: Call, *, jit_compile: bool) -> Traces:
-    """Return what has been traced of a model in one manner of calling it, anew where it has been changed since."""
-    key = (id(model), call.structure, call.name, call.head, jit_compile)
-    found = _kept.get(key)
-    if found is None or found.state != state_of(model):
-        found = Traces(model, caller, call, jit_compile)
-        try:
-            weakref.finalize(model, _kept.pop, key, None).atexit = False
-        except TypeError:  # no weak references to such an object: traced anew for every call
-            return found
-        _kept[key] = found
-    return found
-
-
-def state_of(model: Any) -> list[Any]:
-    """Return what tells whether Python's side of a model has changed: traces do not see such changes.
-
-    The plain values and the identities of the objects that the model, its parts and its closures hold. What is
-    changed inside other objects, or among a module's globals, is not seen.
-    """
-    found: list[Any] = []
-    seen: set[int] = set()
-    waiting = [model]
-    while waiting:
-        part = waiting.pop()
-        if id(part) in seen:
-            continue
-        seen.add(id(part))
-        for value in _held(part):
-            if isinstance(value, _PLAIN):
-                found.append(value)
-            else:
-                found.append(id(value))
-                waiting.append(value)
-    return found
-
-
-def _held(part: Any) -> Iterator[Any]:
-    if isinstance(part, tf.Module) or is_keras(part):
-        yield from vars(part).values()
-    elif isinstance(part, Mapping):
-        yield from part.values()
-    elif isinstance(part, list | tuple):
-        yield from part
-    elif isinstance(part, types.FunctionType):
-        yield part.__code__
-        yield from part.__defaults__ or ()
-        for cell in part.__closure__ or ():
-            try:
-                yield cell.cell_contents
-            except ValueError:  # not filled yet
-                yield None
-    elif isinstance(part, types.MethodType):
-        yield from (part.__func__, part.__self__)
-    elif isinstance(part, functools.partial):
-        yield from (part.func, part.args, part.keywords)
-
-
-def _weakly(thing: Any) -> Callable[[], Any]:
+def _kept(model: Any, key: Hashable, graph: Graph) -> Graph:
+    """Return the graph of an earlier call where it is the same, which saves its gradients; else this one, kept."""
     try:
-        return weakref.ref(thing)
-    except TypeError:
-        return lambda: thing
+        with _LOCK:
+            table = _OF_MODELS.setdefault(model, {})
+            found = table.pop(key, graph)
+            table[key] = found if found.equals(graph) else graph
+            if len(table) > LIMIT:
+                table.pop(next(iter(table)))
+            return table[key]
+    except TypeError:  # such a model cannot be referred to weakly: its graphs are made for every call
+        return graph
+
+
+def _text(function: Any) -> bytes:
+    """Return a concrete function's graph written down with its nodes numbered: some are named by a running count."""
+    definition = function.graph.as_graph_def()
+    numbers = {node.name: str(i) for i, node in enumerate(definition.node)}
+
+    def numbered(name: str) -> str:  # as in name, name:0 and ^name
+        own, colon, place = name.lstrip("^").partition(":")
+        return "^" * name.startswith("^") + numbers[own] + colon + place
+
+    for node in definition.node:
+        node.name = numbers[node.name]
+        node.input[:] = map(numbered, node.input)
+        node.attr.pop("_user_specified_name", None)
+    outputs = ",".join(numbered(tensor.name) for tensor in function.outputs)
+    return bytes(definition.SerializeToString(deterministic=True)) + outputs.encode()
+
+
+def _leaves(values: Sequence[Any]) -> list[Any]:
+    return list(tf.nest.flatten(values, expand_composites=True))
+
+
+def _tensors(values: Sequence[Any]) -> list[Any]:
+    return [leaf for leaf in _leaves(values) if isinstance(leaf, tf.Tensor)]
+
+
+def _specs(tensors: Sequence[Any]) -> Hashable:
+    return tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
+
+
+def _column(size: Any, like: Any) -> Any:
+    """Return one number a row, shaped to go along with rows of several axes."""
+    return tf.reshape(size, (-1, *(1,) * (len(like.shape) - 1)))
+
+
+def _singles(outputs: Any) -> Any:
+    """Return outputs with what is in half precision in float32."""
+
+    def single(part: Any) -> Any:
+        half = isinstance(part, tf.Tensor) and part.dtype.is_floating and part.dtype.size < 4
+        return tf.cast(part, tf.float32) if half else part
+
+    return tf.nest.map_structure(single, outputs)

@@ -42,7 +42,7 @@ class TorchBackend(Backend):
 
     name = "torch"
     channel_axis: int | None = 1
-    class_axis = 1
+    class_axis: int | None = 1
     options: ClassVar[Mapping[str, Any]] = MappingProxyType(asdict(Modes()))
 
     @classmethod
@@ -86,7 +86,7 @@ class TorchBackend(Backend):
         if self._keras:  # told with each call that it is not training, whatever its modules' flags say
             pathattr_keras.check_built(model)
             self.model_link = pathattr_keras.ending_link(model)
-            self.channel_axis = self.class_axis = pathattr_keras.channel_axis(model)
+            self.channel_axis = self.class_axis = pathattr_keras.channel_axis(model, tuple(inputs.shape))
         else:
             self.model_link, self.logits_last = output_link(model), is_huggingface(model)
         if isinstance(model, torch.export.ExportedProgram):
