@@ -130,7 +130,7 @@ def test_a_probability_of_nothing_is_no_nan():
     model = NumpyModel(value, lambda points, cotangent: np.zeros_like(points))
     x = np.ones((1, 1, 2, 2))
     first = np.array([[[[4.0, 3.0], [2.0, 1.0]]]])
-    scores = DiffID("zero", (0.25, 0.5))(Subject(model, x, 1), first)
+    scores = DiffID("zero", (0.25, 0.5))(Subject(model, x, 1, link="softmax"), first)
     assert scores["deletion_soft"].tolist() == [1.0]  # risen from nothing: cut to 1
     assert scores["insertion_soft"].tolist() == [0.0]  # 0 of 0
     assert scores["deletion"].tolist() == [1.0]
