@@ -65,7 +65,7 @@ class AdaptiveExplainer(Explainer):
             ends,
             attributions,
             evaluations=evaluations,
-            forward_passes=batch + count,
+            forward_passes=ends.passes,
             lowest=lowest,
             highest=highest,
             settings={"method": repr(self.path), "complete": True},

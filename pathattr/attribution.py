@@ -50,7 +50,8 @@ class Attribution:
 
     `attributions` has the container, dtype and device of the inputs; everything else is NumPy, float64.
     `gap` is ΣA − (F(x) − F(x')) per example: what completeness lacks. `lowest` and `highest` bound the values
-    met along the path. `evaluations` counts gradients per example, `forward_passes` those of the whole batch.
+    met along the path. `evaluations` counts gradients per example, `forward_passes` those of the whole batch, a few for
+    checks among them.
     """
 
     attributions: Any

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -69,6 +69,8 @@ class Ends:
     targets: NDArray[np.intp]
     score: Array
     start_scores: Array
+    passes: int
+    """Forward passes that it took."""
 
 
 class Question:
@@ -101,7 +103,7 @@ class Question:
         self.channel_axis, self.head = channel_axis, head
         self.batch_size: int | Literal["auto"] = "auto" if is_auto(batch_size) else whole("batch_size", batch_size)
         self.seed = whole("seed", seed, least=0)
-        self._checked: set[Any] = set()
+        self._checked: set[Hashable] = set()
         self.backend, self.backend_options = backend, named_options(backend_options)
 
     @property
@@ -139,49 +141,62 @@ class Question:
         objective, targets = outputs.explained(self.output, target)
         return objective, targets, engine.scores_of(passes, objective, targets)
 
-    def check_rows(self, engine: Engine, host: Array, probe: Array) -> None:
-        """Hold the model and its further arguments to what a path needs: an example's outputs are its own.
-
-        `probe` is another point of the first example. Raises InvalidInput for an argument that may be meant in two
-        ways, and warns where outputs depend on batch-mates (`pathattr.rows`).
-        """
+    def check_arguments(self, engine: Engine, host: Array) -> int:
+        """Raise InvalidInput for a further argument that may be meant in two ways; return how many passes it took."""
         backend, call = engine.backend, engine.backend.call
-        if not backend.has_outputs:
-            return
-        key = host.shape, call.structure, frozenset(i for i, leaf in enumerate(call.leaves) if leaf.mark is not None)
-        if backend.static_shapes and key in self._checked:
-            return  # another shape of a block is another trace
+        case = self._case("arguments", engine, host)
+        if not backend.has_outputs or not call.leaves or case in self._checked:
+            return 0
         native = backend.asarray(host)
 
         def read(other: Call) -> Answer:
             return self._answers(type(backend)(self.model, native, other, {**backend.options, **self.backend_options}))
 
-        spacing = spacing_of(backend, backend.to_numpy(native[:1]).dtype)
+        answer = self._answers(backend)
         check = check_mapped if backend.maps_examples else check_arguments
-        check(self._answers(backend), read, call, host, spacing)
-        if not backend.maps_examples and engine.capacity > 1:
+        check(answer, read, call, host, spacing_of(backend, backend.to_numpy(native[:1]).dtype))
+        self._note(case, backend)
+        return answer.shown
 
-            def filled(points: Array, rows: NDArray[np.intp]) -> NDArray[Any]:
-                own = engine.filled(np.arange(len(points)))
-                return self._answers(backend)(points[own], rows[own])[: len(points)]
+    def check_independence(self, engine: Engine, host: Array, probe: Array) -> int:
+        """Warn where outputs depend on batch-mates; return the forward passes it took.
 
-            check_independence(filled, host[0], probe, spacing)
-        self._checked.add(key)
+        `probe` is another point of the first example.
+        """
+        backend = engine.backend
+        mixed = backend.has_outputs and not backend.maps_examples and engine.capacity > 1
+        case = self._case("independence", engine, host)
+        if not mixed or case in self._checked:
+            return 0
+        answer = self._answers(backend)
+
+        def filled(points: Array, rows: NDArray[np.intp]) -> NDArray[Any]:
+            own = engine.filled(np.arange(len(points)))
+            return answer(points[own], rows[own])[: len(points)]
+
+        check_independence(filled, host[0], probe, spacing_of(backend, backend.to_numpy(backend.asarray(probe)).dtype))
+        self._note(case, backend)
+        return answer.shown
+
+    def _case(self, what: str, engine: Engine, host: Array) -> Hashable:
+        """Return what a check depends on but for the values of arrays."""
+        leaves = engine.backend.call.leaves
+        marks = tuple((leaf.mark, tuple(leaf.value.shape)) if leaf.is_array else None for leaf in leaves)
+        return what, host.shape, engine.backend.call.structure, marks
+
+    def _note(self, case: Hashable, backend: Backend) -> None:
+        """Take note of a check that was passed, where another shape of a block is another trace: one will do."""
+        if backend.static_shapes:
+            self._checked.add(case)
 
     def _answers(self, backend: Backend) -> Answer:
-        """Return the function that gives what is explained of the model's outputs, on the host."""
-        objective = Objective("callable", function=self.output) if callable(self.output) else None
-
-        def answer(points: Array, rows: NDArray[np.intp]) -> NDArray[Any]:
-            with backend.running():
-                native = backend.asarray(points)
-                if objective is None:
-                    found = backend.outputs(native, rows)
-                else:
-                    found = backend.scores(native, objective, targets_of_callable(None, len(rows)), rows)
-                return backend.to_numpy(found)
-
-        return answer
+        """Return what gives that of the model's outputs which is explained."""
+        if not callable(self.output):
+            return Answer(backend, backend.outputs)
+        objective = Objective("callable", function=self.output)
+        return Answer(
+            backend, lambda points, rows: backend.scores(points, objective, targets_of_callable(None, len(rows)), rows)
+        )
 
     def outputs_of(self, backend: Backend, values: NDArray[Any]) -> Outputs:
         """Return the model's outputs at the inputs with what the user, the model and its framework say of them."""
@@ -281,7 +296,7 @@ class Explainer(Question, Replayed, ABC):
     def _ends(self, engine: Engine, host: Array, starts: Array, target: Any) -> Ends:
         """Return what is explained and the scores at inputs and baselines; raise ModelError unless they are finite."""
         batch, references = starts.shape[:2]
-        self.check_rows(engine, host, (host[0] + starts[0, 0]) / 2)
+        shown = self.check_arguments(engine, host)
         rows = np.repeat(np.arange(batch), references)
         flat = starts.reshape(-1, *host.shape[1:])
         if engine.backend.has_outputs and not callable(self.output) and batch + len(flat) <= engine.capacity:
@@ -299,7 +314,8 @@ class Explainer(Question, Replayed, ABC):
         if engine.backend.has_values:
             check_scores(score, 1)
             check_scores(start_scores.sum(axis=1), 0)
-        return Ends(objective, targets, score, start_scores)
+        shown += self.check_independence(engine, host, (host[0] + starts[0, 0]) / 2)
+        return Ends(objective, targets, score, start_scores, batch + len(flat) + shown)
 
     def _block(self, engine: Engine, host: Array, ends: Ends) -> int:
         """Return how many points the model sees at once: as asked, or what fits."""

@@ -192,7 +192,7 @@ class PathExplainer(Explainer):
             ends,
             np.stack([part.attributions for part in parts]),
             evaluations=np.array([part.evaluations for part in parts], dtype=np.intp),
-            forward_passes=batch + count + self.nodes.passes * sum(placing),
+            forward_passes=ends.passes + self.nodes.passes * sum(placing),
             lowest=np.array([part.lowest for part in parts]),
             highest=np.array([part.highest for part in parts]),
             error=np.array([part.error for part in parts]),

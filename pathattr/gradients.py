@@ -45,7 +45,7 @@ class GradientInput(Explainer):
             ends,
             gradients * (host - starts.mean(axis=1)),
             evaluations=np.ones(batch, np.intp),
-            forward_passes=batch + batch * starts.shape[1],
+            forward_passes=ends.passes,
             settings={"method": self.method, "complete": False},
         )
 
@@ -109,7 +109,7 @@ class SmoothGrad(Explainer):
             ends,
             attributions * (host - starts.mean(axis=1)) if self.multiply else attributions,
             evaluations=np.full(batch, self.samples, np.intp),
-            forward_passes=batch + batch * starts.shape[1],
+            forward_passes=ends.passes,
             lowest=low,
             highest=high,
             settings={"method": self.method, "complete": False},

@@ -22,6 +22,8 @@ from pathattr.targets import LINKS, Link, Objective, Output, check_options, reso
 SLACK = 2e-3
 # As many logits as this do not all lie between 0 and 1 by chance: those of a classifier have both signs.
 MANY = 10
+# Of a network without training logits are near 0; a class that is present has a probability above this.
+LIKELY = 0.5
 # e to the minus this is 0 in float32: with such a lead of one class a softmax is 0 or 1.
 SPREAD = 104.0
 
@@ -109,7 +111,7 @@ class Outputs:
                     "or link='softmax' if they are logits all the same"
                 )
             warn(f"{message}; they pass through a {link} as you or the model say. Is it link='already'?")
-        elif link is None and bounded and (self.classes or 0) >= MANY and kind != "logit":
+        elif link is None and bounded and high > LIKELY and (self.classes or 0) >= MANY and kind != "logit":
             raise InvalidInput(
                 f"the model's {self.classes} outputs all lie between 0 and 1, but do not sum to 1: are they the "
                 "probabilities of a sigmoid each? Then say link='already'; if they are logits, link='softmax'; if they "

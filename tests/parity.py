@@ -77,7 +77,7 @@ def build_torch(network, w, dtype):
     from torch.nn import functional as F  # noqa: N812 - as everybody does
 
     def parameter(array):
-        return nn.Parameter(torch.tensor(array, dtype=getattr(torch, dtype)))
+        return nn.Parameter(torch.tensor(array, dtype=getattr(torch, dtype)), requires_grad=False)
 
     class Network(nn.Module):
         def __init__(self):

@@ -251,6 +251,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:the model's outputs for an example depend on")  # one of the broken things
 @pytest.mark.parametrize("axiom", AXIOMS)
 def test_every_axiom_fails_where_something_is_broken(axiom):
     row = judged(BROKEN[axiom](), axiom)

@@ -547,7 +547,7 @@ def test_cost_and_bounds_are_told():
     model = Recorder()
     result = PathExplainer(model.model, family=Linear(), steps=9, batch_size=5)(inputs(), 1)
     np.testing.assert_array_equal(result.evaluations, 9)
-    assert result.forward_passes == 6  # each input and each baseline once
+    assert result.forward_passes == 6 + 3  # each input and each baseline once; three to tell whether rows are their own
     seen = np.concatenate(model.backward).reshape(3, 9, *SHAPE)
     for i in range(3):
         points = [*seen[i], inputs()[i], np.zeros(SHAPE)]

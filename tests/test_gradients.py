@@ -65,7 +65,7 @@ def test_it_is_the_gradient_times_the_difference():
     result = GradientInput(NETWORK.model(), baseline=start)(x, [0, 1, 2])
     assert_close(result.attributions, gradient(x, np.array([0, 1, 2])) * (x - start), ROUNDING)
     assert result.evaluations.tolist() == [1, 1, 1]
-    assert result.forward_passes == 6
+    assert result.forward_passes == 6 + 3  # both ends, and three points that tell whether rows are their own
     total = result.attributions.reshape(3, -1).sum(axis=1)
     np.testing.assert_allclose(result.gap, total - (result.score - result.baseline_score), atol=ROUNDING)
     assert result.settings["method"] == "GradientInput()"

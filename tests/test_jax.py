@@ -581,10 +581,10 @@ def test_further_inputs_are_repeated_for_every_node(how, kind):
     assert (together.attributions[~mask] == 0).all()
 
 
-def test_arrays_in_containers_are_passed_as_they_are():
+def test_shared_arrays_in_containers_are_passed_as_they_are():
     rows = {"weights": jnp.linspace(0.5, 1.5, 3 * 126).reshape(3, 126)}  # as many rows as examples, but none of them
     found = pa.PathExplainer(lambda x, w: x.reshape(len(x), -1) @ w["weights"].T, **SETTINGS, output="raw")(
-        jnp.asarray(pictures()), 1, args=(rows,)
+        jnp.asarray(pictures()), 1, args=(pa.Shared(rows),)
     )
     # A linear model: attributions are w·x, but for the rounding of sums of increments.
     assert relative(found.attributions, rows["weights"][1].reshape(SHAPE) * pictures()) < SINGLE

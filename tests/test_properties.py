@@ -88,6 +88,8 @@ def recorded(model, seen):
 def attribute(model, x, target=None, **options):
     """Attribute with channels first, steps few and smooth ramps as far as nothing else is said."""
     options = {"channel_axis": 1, "steps": 12} | options
+    if getattr(options.get("schedule"), "jumps", None) == "published" and options["schedule"].jumping:
+        options.pop("rule", None)  # the gradient before each jump: no other rule goes with it
     return PathExplainer(model, **options)(x, target)
 
 

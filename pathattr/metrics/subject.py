@@ -80,7 +80,8 @@ class Subject(Question):
         self.examples = np.stack([self.layout.canonical(example) for example in host])
         """The inputs, (batch, channels, *spatial), float64; one channel where the user has none."""
         with self.running():
-            self.check_rows(self._engine, host, host[0] / 2)
+            self.check_arguments(self._engine, host)
+            self.check_independence(self._engine, host, host[0] / 2)
             outputs = np.concatenate([adapter.to_numpy(part) for part in self._engine.outputs(host)])
         self.first_outputs = outputs.reshape(len(host), -1)[:, :FIRST].astype(np.float64)
         """The first few of the model's outputs at the inputs, before any link: by them a model is known again."""
