@@ -859,7 +859,7 @@ def first_failure(folder, names):
     if done.returncode == 0:
         return None
     # An error is that of a fixture, or of a file that cannot be imported: faults are valid Python (see `apply`).
-    failed = re.search(r"^(?:FAILED|ERROR) tests/(\S+?)(?: - |$)", done.stdout, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) tests/(.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
     if failed is None:
         raise SystemExit(f"the tests did not run:\n{done.stdout}\n{done.stderr}")
     return failed[1]
