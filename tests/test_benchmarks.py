@@ -49,7 +49,7 @@ def test_peers_are_measured_or_listed_as_missing(tmp_path):
             assert 0 < record["error"][0] < 1
             assert len(record["seconds"]) == 1
     # Both ends, and nothing else but the gradients' own passes.
-    assert records["pathattr-linear"]["forwards"] == 7
+    assert records["pathattr-linear"]["forwards"] == 7 + 3  # three points tell whether rows are their own
     assert found["main"][0]["reference_changes"][0] < 0.2
     (grown,) = found["growth"]["batch"]
     assert grown["methods"][0]["gradients"] == 2  # per image
