@@ -491,7 +491,7 @@ def test_what_a_backend_knows_of_the_outputs_is_the_default_link():
     x = np.full((1, *SHAPE), 0.75)
     result = PathExplainer(CERTAIN, backend=Telling, steps=2)(x, 0)
     assert result.score == 0.75
-    with pytest.warns(UserWarning, match="through a softmax as you say"):  # the user's word holds
+    with pytest.warns(UserWarning, match="through a softmax as you or the model say"):  # the user's word holds
         PathExplainer(CERTAIN, backend=Telling, link="softmax", steps=2)(x, 0)
 
 
