@@ -42,9 +42,11 @@ def fitted(rows: Rows, width: int, keys: int = 1, styles: Mapping[str, str] | No
     # With a rule and a blank on both sides; the keys are not wrapped.
     taken = [(length if place < keys else min(length, MOST)) + 3 for place, length in enumerate(lengths)]
     room = width - 1 - sum(taken[:keys])
-    if max(taken[keys:]) > room:
+    if max(taken[keys:], default=0) > room:
         yield from _lines(columns, styles)
         return
+    if len(columns) <= keys:
+        yield _table(columns, keys, styles)
     first = keys
     while first < len(columns):
         last = first + 1
