@@ -250,7 +250,7 @@ class PathExplainer(Explainer):
             "tolerance": self.tolerance,
             "nodes": repr(self.nodes),
             "rule": self.rule,
-            "complete": not (self.schedule.jumping and self.schedule.jumps == "published"),
+            "complete": self.schedule.complete,
         }
 
 

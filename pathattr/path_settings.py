@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pathattr.baselines import Diffused, baseline_from
+from pathattr.baselines import baseline_from
 from pathattr.checks import is_auto, is_number, whole
 from pathattr.errors import InvalidInput
 from pathattr.families import FAMILIES, PathFamily
 from pathattr.naming import named, one_of
 from pathattr.nodes import NODES, Nodes, Refined, Uniform
-from pathattr.orderings import ORDERINGS, Diffusion, Energy, Ordering, Shuffled
+from pathattr.orderings import ORDERINGS, Energy, Ordering, Shuffled
 from pathattr.preprocessing import Preprocessing
 from pathattr.presets import PRESETS
 from pathattr.quadrature import RULES
-from pathattr.schedules import SCHEDULES, HeatRamp, Schedule
+from pathattr.schedules import SCHEDULES, Schedule
 
 TOLERANCE = 0.02
 
@@ -65,7 +65,7 @@ def settled(
     gates = replace(gates, jumps="published") if given.published else gates
     start = baseline_from(given.baseline if baseline is None else baseline, preprocessing)
     if family.ordered:
-        _check_heat(gates, order, start)
+        gates.check((order.of or order) if isinstance(order, Shuffled) else order, start)
     else:  # one component has no order: whatever the ordering, its strength plays no part
         order, gates = Energy(), replace(gates, overlap=1.0)
     count = _steps(given.steps if steps is None else steps)
@@ -111,32 +111,15 @@ def _rule(
                 "(rule=None), or choose other nodes with a number of steps"
             )
         return "trapezoid"
-    if schedule.jumping and schedule.jumps == "published":
-        if said not in (None, "left"):
+    if schedule.rule is not None:
+        if said not in (None, schedule.rule):
             chord = "leave the preset out" if PRESETS[preset].published else "say jumps='chord' in the schedule"
             raise InvalidInput(
-                f"published jumps take the gradient before each jump, which is rule='left'; got rule={said!r}: leave "
-                f"the rule out (rule=None), or {chord}"
+                f"published jumps take the gradient before each jump, which is rule={schedule.rule!r}; got "
+                f"rule={said!r}: leave the rule out (rule=None), or {chord}"
             )
-        return "left"
+        return schedule.rule
     return usual if said is None else said
-
-
-def _check_heat(schedule: Schedule, ordering: Ordering, start: Any) -> None:
-    """Raise InvalidInput for `HeatRamp` gates over strengths, or from a baseline, that are not those of blurring."""
-    if not isinstance(schedule, HeatRamp):
-        return
-    strengths = ordering.of if isinstance(ordering, Shuffled) else ordering
-    if not isinstance(strengths, Diffusion):
-        raise InvalidInput(
-            f"HeatRamp() takes a component's strength for what blurring leaves of it, as Diffusion(sigma=35) does for "
-            f"DCT() components; {ordering!r} says something else. Say preset='blur-ig' with no family and no "
-            "ordering, or choose another schedule such as LinearRamp()"
-        )
-    if isinstance(start, Diffused) and start.sigma != strengths.sigma:
-        raise InvalidInput(
-            f"HeatRamp() deblurs from one sigma, and {strengths!r} and {start!r} name two: say both with the same"
-        )
 
 
 def _tolerance(said: float | None, steps: int | Literal["auto"]) -> float | None:

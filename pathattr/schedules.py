@@ -9,9 +9,11 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
+from pathattr.baselines import Diffused
 from pathattr.checks import is_number
 from pathattr.errors import InvalidInput
 from pathattr.naming import one_of
+from pathattr.orderings import Diffusion, Ordering
 
 
 class Elementwise(Protocol):
@@ -44,6 +46,8 @@ class Schedule(ABC):
     jumps: Literal["chord", "published"] = "chord"
     windowed: ClassVar[bool] = True
     """False where strengths decide over the whole of [0, 1] how a gate opens: overlap plays no part and stays 1."""
+    made_for: ClassVar[type[Ordering] | None] = None
+    """The orderings whose strengths the gates are made for, where a strength must be a certain quantity; None: all."""
 
     def __post_init__(self) -> None:
         if not is_number(self.overlap) or not 0 <= self.overlap <= 1:
@@ -59,6 +63,24 @@ class Schedule(ABC):
         """True where gates jump instead of rising continuously."""
         # Below this a window begins and ends at the same α to float64 rounding: it is a jump, whatever its name.
         return self.overlap < 1e-12
+
+    @property
+    def complete(self) -> bool:
+        """False where jumps are taken as published: attributions do not add up to F(x) − F(x')."""
+        return not (self.jumping and self.jumps == "published")
+
+    @property
+    def rule(self) -> str | None:
+        """The quadrature rule that the way of taking jumps asks for; None where any will do."""
+        return None if self.complete else "left"
+
+    def check(self, ordering: Ordering, baseline: Any) -> None:
+        """Raise InvalidInput for an ordering whose strengths, or a baseline from which, the gates mean nothing."""
+        if self.made_for is not None and not isinstance(ordering, self.made_for):
+            raise InvalidInput(
+                f"{self!r} takes strengths as {self.made_for.__name__}(...) gives them; got ordering={ordering!r}: say "
+                "another ordering, or choose another schedule such as LinearRamp()"
+            )
 
     def starts(self, strengths: Any) -> Any:
         """Return the α at which the window of each strength begins."""
@@ -151,11 +173,25 @@ class HeatRamp(Schedule):
 
     overlap: float = 1.0
     windowed = False
+    made_for = Diffusion
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.overlap != 1:
             raise InvalidInput(f"HeatRamp has no windows that could overlap: leave overlap at 1; got {self.overlap!r}")
+
+    def check(self, ordering: Ordering, baseline: Any) -> None:
+        """Raise InvalidInput for strengths, or a baseline, that are not those of blurring by one σ."""
+        if not isinstance(ordering, Diffusion):
+            raise InvalidInput(
+                "HeatRamp() takes a component's strength for what blurring leaves of it, as Diffusion(sigma=35) does "
+                f"for DCT() components; {ordering!r} says something else. Say preset='blur-ig' with no family and no "
+                "ordering, or choose another schedule such as LinearRamp()"
+            )
+        if isinstance(baseline, Diffused) and baseline.sigma != ordering.sigma:
+            raise InvalidInput(
+                f"HeatRamp() deblurs from one sigma, and {ordering!r} and {baseline!r} name two: say both with the same"
+            )
 
     def ramp(self, ops: Elementwise, progress: Any) -> Any:
         """Return the gate of components that blurring hardly touches (c = 0): 1 − (1 − p)²."""

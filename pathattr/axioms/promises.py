@@ -70,7 +70,7 @@ def promised(explainer: PathExplainer, shape: tuple[int, ...], name: str) -> Pro
     # A rotation is a transposition and a flip.
     needed = {"flips", "transposition"} if name == "rotations" else {name} & set(PROMISES)
     broken = set[str]()
-    if schedule.jumping and schedule.jumps == "published":
+    if not schedule.complete:
         broken |= {"completeness", "sensitivity"}  # the gradient before a jump sees nothing of it
     if family.ordered:
         if not ordering.symmetric:

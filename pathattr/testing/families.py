@@ -20,7 +20,7 @@ from pathattr.explainer import PathExplainer
 from pathattr.families import Linear, PathFamily
 from pathattr.families.base import PROMISES, Decomposition, Factor, Term
 from pathattr.layout import Array
-from pathattr.schedules import LinearRamp
+from pathattr.schedules import LinearRamp, Schedule
 from pathattr.testing import frameworks
 from pathattr.testing.models import LinearModel, Polynomial, TanhNetwork
 from pathattr.testing.properties import (
@@ -298,11 +298,11 @@ def linear_models_are_complete(contract: Contract) -> None:
     """F = Σ w·x is explained to rounding by any schedule, rule and number of steps, components included."""
 
     @for_all(contract.differences(), schedules(jumps=("chord", "published")), rules(), STEPS, SEEDS)
-    def holds(difference: Array, schedule: Any, rule: str, steps: int, seed: int) -> None:
+    def holds(difference: Array, schedule: Schedule, rule: str, steps: int, seed: int) -> None:
         weights, start = np.random.default_rng(seed).normal(size=(2, *difference.shape))
         x, start = start * size(difference) + difference, start * size(difference)
         found = contract.attributed(
-            LinearModel(weights), x[None], schedule=schedule, rule=rule, steps=steps, baseline=start
+            LinearModel(weights), x[None], schedule=schedule, rule=schedule.rule or rule, steps=steps, baseline=start
         )
         # A path leaves the box between its ends, by a few times; edges are about a dozen.
         bound = 10 * contract.tolerance * size(difference) * size(weights)

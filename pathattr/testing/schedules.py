@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 
 from pathattr.errors import InvalidInput
 from pathattr.families import Linear
@@ -30,7 +31,7 @@ from pathattr.testing.properties import (
     powers,
     size,
 )
-from pathattr.testing.strategies import SEEDS, overlaps, paths, rules, spectra
+from pathattr.testing.strategies import SEEDS, families, overlaps, paths, rules, spectra
 
 ALPHA = np.linspace(0, 1, 101)[:, None]
 STRENGTHS = np.linspace(0, 1, 21)
@@ -60,6 +61,13 @@ class Contract:
         # The ramp's own operations round its values, and it may be steeper between these positions than across.
         schedule = self.at(overlap)
         return 0.0 if schedule.jumping else 2 * UNIT * (1 + slope / schedule.overlap)
+
+    def paths(self, scales: bool = True) -> SearchStrategy[Any]:
+        """Paths whose orderings the schedule is made for."""
+        kind = self.schedule.made_for
+        if kind is None:
+            return paths(scales=scales)
+        return paths(scales=scales, kind=kind, of=partial(families, kind=kind))
 
     def needs_windows(self) -> None:
         """Skip a check that is about windows for a schedule without."""
@@ -233,13 +241,14 @@ def edges_miss_no_movement(contract: Contract) -> None:
 def linear_models_are_complete(contract: Contract) -> None:
     """F = Σ w·x is explained to rounding for any family, ordering, rule and number of steps, components included."""
 
-    @for_all(paths(), overlaps(), rules(), STEPS, SEEDS)
+    @for_all(contract.paths(), overlaps(), rules(), STEPS, SEEDS)
     def holds(path: Any, overlap: float, rule: str, steps: int, seed: int) -> None:
         family, ordering, _, difference = path
         weights, start = np.random.default_rng(seed).normal(size=(2, *difference.shape))
         x, start = start * size(difference) + difference, start * size(difference)
-        options = {"family": family, "ordering": ordering, "schedule": contract.at(overlap), "baseline": start}
-        found = attributed(LinearModel(weights), x[None], rule=rule, steps=steps, **options)
+        schedule = contract.at(overlap)
+        options = {"family": family, "ordering": ordering, "schedule": schedule, "baseline": start, "steps": steps}
+        found = attributed(LinearModel(weights), x[None], rule=schedule.rule or rule, **options)
         # A path leaves the box between its ends, by a few times.
         assert_complete(found, (weights * (x - start))[None], 10 * ROUNDING * size(difference) * size(weights))
 
@@ -247,7 +256,7 @@ def linear_models_are_complete(contract: Contract) -> None:
 def squares_are_explained_across_jumps(contract: Contract) -> None:
     """F = Σ w·x² by midpoints is explained to rounding, jumps taken by their chords."""
 
-    @for_all(paths(scales=False), overlaps(), STEPS, SEEDS)
+    @for_all(contract.paths(scales=False), overlaps(), STEPS, SEEDS)
     def holds(path: Any, overlap: float, steps: int, seed: int) -> None:
         family, ordering, _, x = path
         model, schedule = powers(x.shape, 2, seed), replace(contract.at(overlap), jumps="chord")
@@ -258,7 +267,7 @@ def squares_are_explained_across_jumps(contract: Contract) -> None:
 def the_path_ends_where_it_should(contract: Contract) -> None:
     """A path begins at the baseline and ends at the input exactly; without jumps it reaches both without a leap."""
 
-    @for_all(paths(scales=False), overlaps(smallest=0.1), SEEDS)
+    @for_all(contract.paths(scales=False), overlaps(smallest=0.1), SEEDS)
     def holds(path: Any, overlap: float, seed: int) -> None:
         family, ordering, _, difference = path
         start = np.random.default_rng(seed).normal(size=difference.shape)
@@ -272,12 +281,13 @@ def full_overlap_is_the_straight_line(contract: Contract) -> None:
     """With ω = 1 any components move together: along the straight line, at the ramp's speed."""
     contract.needs_windows()
 
-    @for_all(paths(scales=False), rules())
+    @for_all(contract.paths(scales=False), rules())
     def holds(path: Any, rule: str) -> None:
         family, ordering, _, x = path
         model, schedule = cubic(x.shape, 0), contract.at(1.0)
-        found = attributed(model, x[None], family=family, ordering=ordering, schedule=schedule, rule=rule)
-        expected = attributed(model, x[None], family=Linear(), schedule=schedule, rule=rule)
+        options = {"schedule": schedule, "rule": schedule.rule or rule}
+        found = attributed(model, x[None], family=family, ordering=ordering, **options)
+        expected = attributed(model, x[None], family=Linear(), **options)
         assert_close(found.numpy(), expected.numpy(), ROUNDING * amount(model, x), "attributions")
 
 

@@ -63,19 +63,20 @@ def applies(family: PathFamily, shape: Shape) -> bool:
     return True
 
 
-def ordering_types(family: PathFamily) -> list[type[Ordering]]:
-    """Return the orderings that a family has the notions for."""
+def ordering_types(family: PathFamily, kind: type[Ordering] = Ordering) -> list[type[Ordering]]:
+    """Return the orderings of a kind that a family has the notions for, and `Shuffled` of them."""
     # Notions are the same for every shape; a series or a volume where the family takes no pictures.
     shape = next(shape for shape in ((2, 4, 4), (2, 4), (2, 4, 4, 4)) if applies(family, shape))
     facts = family.decompose(np.ones(shape)).facts
-    types: list[type[Ordering]] = [Energy, Leading, Rank, Shuffled]
+    types: list[type[Ordering]] = [Energy, Leading, Rank]
     if facts.frequency is not None:
         types.append(Frequency)
     if facts.scale is not None:
         types += [Scale, ApproximationThenFinest]
     if facts.decay is not None:
         types.append(Diffusion)
-    return types
+    types = [each for each in types if issubclass(each, kind)]
+    return [*types, Shuffled] if types else []
 
 
 @st.composite
@@ -148,10 +149,15 @@ def wavelets(names: Sequence[str] = WAVELETS) -> SearchStrategy[Wavelet]:
     )
 
 
-def families(shape: Shape) -> SearchStrategy[PathFamily]:
-    """Families for differences of this shape: all of the table, and instances with other parameters."""
+def families(shape: Shape, kind: type[Ordering] = Ordering) -> SearchStrategy[PathFamily]:
+    """Families for differences of this shape: all of the table, and instances with other parameters.
+
+    Those of the table alone where they must have the notions of one kind of ordering.
+    """
     table = [make() for make in FAMILIES.values()]
-    fitting = [family for family in table if applies(family, shape)]
+    fitting = [family for family in table if applies(family, shape) and ordering_types(family, kind)]
+    if kind is not Ordering:
+        return st.sampled_from(fitting)
     return st.sampled_from(fitting) | st.builds(Laplacian, st.integers(1, 5)) | wavelets()
 
 
@@ -162,14 +168,16 @@ def scopes() -> SearchStrategy[Literal["channel", "joint"]]:
 
 
 @st.composite
-def orderings(draw: DrawFn, /, family: PathFamily) -> Ordering:
-    """Orderings that a family takes, of both scopes."""
-    kind = draw(st.sampled_from(ordering_types(family)))
-    if kind is not Shuffled:
-        return kind(draw(scopes()))
-    plain = [other() for other in ordering_types(family) if other is not Shuffled]
+def orderings(draw: DrawFn, /, family: PathFamily, kind: type[Ordering] = Ordering) -> Ordering:
+    """Orderings of a kind that a family takes, of both scopes."""
+    types = ordering_types(family, kind)
+    drawn = draw(st.sampled_from(types))
+    if drawn is not Shuffled:
+        return drawn(draw(scopes()))
+    plain = st.sampled_from([other() for other in types if other is not Shuffled])
     # Completed as the explainer does.
-    return Shuffled(draw(scopes()), of=draw(st.none() | st.sampled_from(plain))).for_family(family.default_ordering)
+    of = draw(st.none() | plain if isinstance(family.default_ordering, kind) else plain)
+    return Shuffled(draw(scopes()), of=of).for_family(family.default_ordering)
 
 
 def overlaps(smallest: float = 0.0) -> SearchStrategy[float]:
@@ -234,11 +242,12 @@ def paths(
     scales: bool = True,
     ranks: Sequence[int] = (1, 2, 3),
     channels: int = 3,
+    kind: type[Ordering] = Ordering,
 ) -> tuple[PathFamily, Ordering, Schedule, Array]:
-    """Whatever makes a path: family, ordering, schedule, difference; arguments as in `schedules` and `splits`."""
+    """Whatever makes a path: family, ordering of a kind, schedule, difference; others as in `schedules`, `splits`."""
     family, difference = draw(splits(of, scales, ranks, channels))
     schedule = draw(schedules(ramps, jumps=jumps))
-    return family, draw(orderings(family)), schedule, difference
+    return family, draw(orderings(family, kind)), schedule, difference
 
 
 def networks(shape: Shape, classes: int = 4, hidden: int = 8) -> SearchStrategy[Network]:
