@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from reprlib import repr as brief  # a long target is told by its ends
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.checks import is_whole
+from pathattr.checks import is_whole, on_host
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.naming import one_of
 
@@ -166,7 +167,7 @@ def targets_of_callback(target: Any, batch: int) -> NDArray[np.intp]:
         i for part in rows for row in part for i in row if not isinstance(i, int | np.integer) or isinstance(i, bool)
     ]
     if wrong or any(len(row) != 1 for part in rows for row in part) or any(row[0] < 0 for part in rows for row in part):
-        raise InvalidInput(f"the target of a GradientCallback is a class index of 0 or more; got {target!r}")
+        raise InvalidInput(f"the target of a GradientCallback is a class index of 0 or more; got {brief(target)}")
     return np.moveaxis(np.asarray(rows, dtype=np.intp), 0, 1)
 
 
@@ -181,6 +182,9 @@ def _indices(target: Any, outputs: NDArray[Any], class_axis: int | None) -> NDAr
             )
         flat = outputs.reshape(batch, -1).argmax(axis=1)
         return np.stack([flat * (axis == 0) for axis in range(len(shape))], axis=1) if shape else flat[:, None][:, :0]
+    target = _plain(target)
+    if len(shape) == 1 and not single:
+        _check_no_shares(target, batch, shape[0])
     rows = _rows(target, batch)
     if single:  # one output: its class is 0, whatever the number of axes around it
         wanted: tuple[int, ...] = (1,) if all(len(row) == 1 for row in rows) else shape
@@ -191,12 +195,12 @@ def _indices(target: Any, outputs: NDArray[Any], class_axis: int | None) -> NDAr
         if len(row) != len(wanted):
             raise InvalidInput(
                 f"the model returns outputs of shape {shape} for each example: a target there has {len(wanted)} "
-                f"{'index' if len(wanted) == 1 else 'indices'}; got {target!r}"
+                f"{'index' if len(wanted) == 1 else 'indices'}; got {brief(target)}"
             )
         counted = []
         for axis, (i, size) in enumerate(zip(row, wanted, strict=True), start=1):
             if not is_whole(i):
-                raise InvalidInput(f"targets are whole numbers, class indices; got {target!r}")
+                raise InvalidInput(f"targets are whole numbers, class indices; got {brief(target)}")
             # A class of -1 is a missing label in many data sets: only positions count from the end.
             least = -size if len(wanted) > 1 and axis != class_axis else 0
             if not least <= i < size:
@@ -210,15 +214,43 @@ def _indices(target: Any, outputs: NDArray[Any], class_axis: int | None) -> NDAr
 
 def _rows(target: Any, batch: int) -> list[tuple[Any, ...]]:
     """Return the target of each example as a tuple of indices."""
-    if isinstance(target, tuple):
-        return [target] * batch
-    entries = target.tolist() if hasattr(target, "tolist") else target  # NumPy, torch, JAX; TensorFlow has numpy()
-    entries = entries.numpy().tolist() if hasattr(entries, "numpy") else entries
+    entries = _plain(target)
+    if isinstance(entries, tuple):
+        return [entries] * batch
     if isinstance(entries, int | np.integer | bool | float):
         return [(entries,)] * batch
     if not isinstance(entries, list | range) or len(entries) != batch:
         raise InvalidInput(
             f"target must be a class index, {batch} of them (one per example), a tuple index for dense outputs, "
-            f"Contrast(a, b) or None; got {target!r}"
+            f"Contrast(a, b) or None; got {brief(target)}"
         )
     return [tuple(entry) if isinstance(entry, tuple | list) else (entry,) for entry in entries]
+
+
+def _plain(target: Any) -> Any:
+    """Return a target with the arrays of any framework, and those in lists and tuples, as numbers and lists."""
+    if isinstance(target, list | tuple):
+        return (tuple if isinstance(target, tuple) else list)(map(_plain, target))
+    try:
+        given = on_host(target)
+        given = given.numpy() if hasattr(given, "numpy") else given
+        return _plain(given.tolist()) if hasattr(given, "tolist") else given
+    except (TypeError, ValueError, RuntimeError) as error:  # sparse, nested and meta tensors, each in its own way
+        raise InvalidInput(
+            f"target is a {type(target).__name__} whose numbers cannot be read ({str(error).splitlines()[0]}): pass "
+            "class indices as a dense array or a list, one per example"
+        ) from error
+
+
+def _check_no_shares(target: Any, batch: int, classes: int) -> None:
+    """Raise InvalidInput for one number a class in place of an index: a one-hot row, or probabilities."""
+    rows = target if isinstance(target, list) else []
+    alone = len(rows) == classes != batch and not any(isinstance(row, list | tuple) for row in rows)
+    for row in [rows] if alone else rows:
+        numbers = isinstance(row, list) and len(row) == classes and all(isinstance(i, int | float) for i in row)
+        # Rounded probabilities sum to 1 within their rounding: 1e-2 is wider than that of half precision.
+        if numbers and min(row) >= 0 and abs(sum(row) - 1) < 1e-2:
+            raise InvalidInput(
+                f"target has one number for each of the {classes} classes, as one-hot labels or probabilities: pass "
+                f"class indices, numpy.asarray(target).argmax(-1); got {brief(target)}"
+            )

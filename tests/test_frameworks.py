@@ -116,3 +116,33 @@ def test_nodes_that_depend_on_the_model_are_the_same_in_every_framework(nodes):
         for other in results[1:]:
             # float32: roundings of 6e-8 of numbers of order 10, and nodes moved by as much.
             assert np.abs(other.numpy() - results[0].numpy()).max() < (1e-4 if steps == 12 else 0.05)
+
+
+@pytest.mark.parametrize("array", [torch.tensor, tf.constant, jnp.asarray, np.array])
+def test_targets_are_arrays_of_any_framework_and_lists_of_them(array):
+    x = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    explainer = pa.PathExplainer(torch.nn.Linear(4, 3).eval(), family="linear", steps=3, channel_axis=None)
+    for given in (array([1, 2]), [array(1), array(2)], [array([1]), array([2])], [(array(1),), (array(2),)]):
+        assert explainer(x, given).target.tolist() == [1, 2]
+    assert explainer(x, array(2)).target.tolist() == [2, 2]
+    assert explainer(x, (array(2),)).target.tolist() == [2, 2]
+    assert explainer(x, pa.Contrast([array(1), array(2)], array(0))).target.tolist() == [[1, 0], [2, 0]]
+    for labels in (array(np.eye(3)[[1, 2]]), [array(row) for row in np.eye(3)[[1, 2]]]):
+        with pytest.raises(pa.InvalidInput, match=r"one-hot.*pass class indices, numpy\.asarray"):
+            explainer(x, labels)
+        assert explainer(x, np.asarray(labels).argmax(-1)).target.tolist() == [1, 2]  # as it says
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda given: given.to_sparse(),
+        lambda given: given.to("meta"),
+        lambda given: torch.nested.nested_tensor(list(given[:, None])),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_targets_whose_numbers_cannot_be_read_say_so(make):
+    explainer = pa.PathExplainer(torch.nn.Linear(4, 3).eval(), family="linear", steps=3, channel_axis=None)
+    with pytest.raises(pa.InvalidInput, match=r"is a Tensor whose numbers cannot be read .*dense array or a list"):
+        explainer(np.ones((2, 4), np.float32), make(torch.tensor([1, 2])))

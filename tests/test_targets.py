@@ -67,6 +67,8 @@ def pixelwise(classes=3):
         (np.array([0, 2], dtype=np.uint8), [0, 2]),
         (np.array([[0], [2]]), [0, 2]),
         ([(1,), (2,)], [1, 2]),
+        ([np.array(2), np.array([0])], [2, 0]),
+        (np.array([2, 0], dtype=object), [2, 0]),
         (None, [0, 1]),  # the largest output of each
     ],
 )
@@ -112,6 +114,43 @@ def test_only_whole_numbers_are_classes(target):
 def test_other_things_are_no_targets(target):
     with pytest.raises(InvalidInput, match=r"target must be a class index, 2 of them .one per example.*or None; got"):
         resolved(target)
+
+
+def indexed(target):
+    """What the error about one-hot labels says."""
+    return Contrast(indexed(target.a), target.b) if isinstance(target, Contrast) else np.asarray(target).argmax(-1)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (np.eye(3)[[1, 2]], [1, 2]),
+        (np.eye(3, dtype=bool)[[1, 2]], [1, 2]),
+        ([[0, 1, 0], [1, 0, 0]], [1, 0]),
+        ([np.array([0, 0, 1]), np.array([1, 0, 0])], [2, 0]),
+        ([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]], [1, 2]),  # probabilities
+        (np.array([[0.333, 0.334, 0.333]] * 2, np.float16), [1, 1]),
+        ([0, 1, 0], [1, 1]),  # one example's, for a batch of two
+        (Contrast(np.eye(3)[[1, 2]], 0), [1, 2]),
+    ],
+)
+def test_one_hot_labels_and_probabilities_are_no_indices_and_the_advice_works(target, expected):
+    with pytest.raises(InvalidInput, match=r"each of the 3 classes, .*one-hot.*numpy\.asarray\(target\)\.argmax"):
+        resolved(target)
+    np.testing.assert_array_equal(resolved(indexed(target))[:, 0, 0], expected)
+
+
+def test_as_many_classes_as_examples_are_indices_where_they_have_one_axis():
+    np.testing.assert_array_equal(resolved([0, 1, 0], np.zeros((3, 3)))[:, 0, 0], [0, 1, 0])
+    with pytest.raises(InvalidInput, match="one-hot"):
+        resolved(np.eye(3), np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize("target", [[[1], [1, 2]], [np.array([1]), np.array([1, 2])]])
+def test_ragged_targets_name_the_number_of_indices(target):
+    with pytest.raises(InvalidInput, match=r"outputs of shape \(3,\).* a target there has 1 index; got"):
+        resolved(target)
+    np.testing.assert_array_equal(resolved([row[:1] for row in target])[:, 0, 0], [1, 1])
 
 
 @pytest.mark.parametrize("target", [-1, 3, 99999999, 10**30, [0, -1], np.array([5, 0]), Contrast(0, 3)])
