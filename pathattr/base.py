@@ -275,7 +275,8 @@ class Explainer(Question, Replayed, ABC):
                 start = numbers(f"{self.baseline!r} must return numbers", self.baseline(canonical.copy(), context))
                 if start.shape != canonical.shape:
                     raise InvalidInput(
-                        f"{self.baseline!r} returned shape {start.shape} for an example of shape {canonical.shape}"
+                        f"{self.baseline!r} returned shape {start.shape} for an example of shape {canonical.shape}: "
+                        "return x' of the example's shape"
                     )
                 made.append(layout.restore(start))
             starts = np.stack(made)[:, None]
@@ -289,7 +290,8 @@ class Explainer(Question, Replayed, ABC):
             check_finite("the baseline", array)
             starts = fitted_starts(array, host.shape, samples)
         check_finite("the baseline", starts)
-        starts = backend.to_numpy(backend.asarray(starts)).astype(np.float64)
+        with np.errstate(over="ignore"):  # said in the next line but one
+            starts = backend.to_numpy(backend.asarray(starts)).astype(np.float64)
         check_finite("the baseline in the model's precision", starts)
         return starts
 

@@ -16,6 +16,7 @@ from pathattr.errors import InvalidInput
 from pathattr.layout import Array
 from pathattr.naming import named
 from pathattr.preprocessing import Preprocessing
+from pathattr.texts import shown
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Constant(Baseline):
         value = np.atleast_1d(numbers("a constant baseline is a finite number or one per channel", self.value))
         if value.ndim != 1 or not value.size or not np.isfinite(value).all():
             raise InvalidInput(
-                f"a constant baseline is a finite number or one per channel; got {self.value!r}. "
+                f"a constant baseline is a finite number or one per channel; got {shown(self.value)}. "
                 "For a whole example pass the array itself as baseline="
             )
 
@@ -83,7 +84,10 @@ class Constant(Baseline):
         """Return the constant everywhere."""
         value = np.atleast_1d(np.asarray(self.value, dtype=float))
         if value.size not in (1, len(example)):
-            raise InvalidInput(f"the baseline has {value.size} channel values; the input has {len(example)} channels")
+            raise InvalidInput(
+                f"the baseline has {value.size} channel values; the input has {len(example)} channels: give one "
+                "number, or one per channel"
+            )
         return np.broadcast_to(value.reshape(-1, *(1,) * (example.ndim - 1)), example.shape).copy()
 
 
@@ -154,7 +158,9 @@ class UniformNoise(Baseline):
         low = example.min() if self.low is None else self.low
         high = example.max() if self.high is None else self.high
         if not low <= high:
-            raise InvalidInput(f"UniformNoise needs low <= high; the example makes them {low!r} and {high!r}")
+            raise InvalidInput(
+                f"UniformNoise needs low <= high; the example makes them {float(low)!r} and {float(high)!r}: say both"
+            )
         return low + (high - low) * context.rng.random(example.shape)
 
 
@@ -214,7 +220,7 @@ def baseline_from(given: Any, preprocessing: Preprocessing | None) -> Any:
         return given
     raise InvalidInput(
         f"baseline must be a Baseline, one of {', '.join(map(repr, BASELINES))}, a number, an array or "
-        f"Samples(array); got {given!r}"
+        f"Samples(array); got {shown(given)}"
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pathattr.errors import InvalidInput
 from pathattr.layout import Array
+from pathattr.texts import shown
 
 
 def is_number(value: Any) -> bool:
@@ -31,21 +32,23 @@ def is_auto(value: Any) -> bool:
 def flag(name: str, value: Any, otherwise: str = "") -> bool:
     """Return `value`, which must be True or False; `otherwise` names what else the option takes."""
     if not isinstance(value, bool | np.bool_):
-        raise InvalidInput(f"{name} must be True or False{otherwise}; got {value!r}")
+        raise InvalidInput(f"{name} must be True or False{otherwise}; got {shown(value)}")
     return bool(value)
 
 
 def named_options(given: Any) -> dict[str, Any]:
     """Return a backend's options as a dict of their own; None is none."""
     if given is not None and not (isinstance(given, Mapping) and all(isinstance(name, str) for name in given)):
-        raise InvalidInput(f"backend_options must be a mapping of names to values, {{'name': value}}; got {given!r}")
+        raise InvalidInput(
+            f"backend_options must be a mapping of names to values, {{'name': value}}; got {shown(given)}"
+        )
     return dict(given or {})
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:
     """Return `value` as an int; it must be a whole number of at least `least`."""
     if not is_whole(value) or value < least:
-        raise InvalidInput(f"{name} must be a whole number of at least {least}; got {value!r}")
+        raise InvalidInput(f"{name} must be a whole number of at least {least}; got {shown(value)}")
     return int(value)
 
 

@@ -361,6 +361,6 @@ def check_node(backend: Backend, row: int, alpha: float, value: float, smooth: b
     what = "its gradient" if known else f"the explained score ({value})"
     raise ModelError(
         f"image {row}: {what} is not finite at α = {alpha:.4g} of the path. Inputs and baseline are finite, so the "
-        "model makes it: look at the model there, or choose another baseline or output (output='logit' instead of a "
-        "probability that underflows)"
+        "model makes it: look at the model there, or choose another baseline or output (output='probability' where the "
+        "logarithm is of 0)"
     )

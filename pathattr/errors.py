@@ -11,6 +11,9 @@ class PathattrError(Exception):
 class InvalidInput(PathattrError, ValueError):
     """An argument, array, picture or file is not what was asked for."""
 
+    def __init__(self, message: str = "") -> None:
+        super().__init__(" ".join(message.splitlines()))  # what arrived may print on several lines, as arrays do
+
 
 class ModelError(PathattrError, RuntimeError):
     """The model cannot be attributed as it is: training mode, no gradient, NaN along the path."""

@@ -42,5 +42,5 @@ def check_finite_at(
         what = "its gradient" if known[bad[0]] else f"the explained score ({scores[bad[0]]})"
         raise ModelError(
             f"image {rows[bad[0]]}: {what} is not finite {where}. The points are finite, so the model makes it: look "
-            "at the model there, or explain another output (output='logit' instead of a probability that underflows)"
+            "at the model there, or explain another output (output='probability' where the logarithm is of 0)"
         )

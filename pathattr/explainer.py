@@ -30,6 +30,7 @@ from pathattr.quadrature import NOWHERE, RULES
 from pathattr.refinement import Aim
 from pathattr.schedules import Schedule
 from pathattr.targets import Link, Objective, Output
+from pathattr.texts import shown
 from pathattr.walk import Path, Walk
 
 
@@ -133,7 +134,7 @@ class PathExplainer(Explainer):
         backend, host, layout = self.prepared(inputs, Call())
         position = numbers("alpha must be a list of positions between 0 and 1", alpha)
         if position.ndim != 1 or not ((position >= 0) & (position <= 1)).all():
-            raise InvalidInput(f"alpha must be a list of positions between 0 and 1; got {alpha!r}")
+            raise InvalidInput(f"alpha must be a list of positions between 0 and 1; got {shown(alpha)}")
         starts = self.starts(backend, host, layout)[:, 0]
         nothing = np.empty((1, 0), np.intp)  # no target is needed for points
         paths = [

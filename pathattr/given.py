@@ -88,8 +88,8 @@ def check_scores(scores: Array, alpha: int) -> None:
     if bad.size:
         raise ModelError(
             f"image {bad[0]}: the model's explained score at α = {alpha} (the {'input' if alpha else 'baseline'} "
-            "itself) is not finite: look at the model there, or explain another output (output='logit' where a "
-            "probability is 0)"
+            "itself) is not finite: look at the model there, or explain another output (output='probability' where the "
+            "logarithm is of 0)"
         )
 
 

@@ -74,7 +74,8 @@ class Layout:
         spatial = ndim - 1 - (axis is not None)
         if spatial > len(SPATIAL):
             raise InvalidInput(
-                f"inputs of shape {shape} have {spatial} spatial axes; at most {len(SPATIAL)} are supported"
+                f"inputs of shape {shape} have {spatial} spatial axes; at most {len(SPATIAL)} are supported: reshape "
+                "them, and let the model undo it"
             )
         return cls(tuple(shape[1:]), axis)
 

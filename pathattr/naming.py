@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pathattr.errors import InvalidInput
+from pathattr.texts import shown
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ def named(kind: str, given: str | T, table: Mapping[str, Callable[[], T]], base:
     if isinstance(given, type) and issubclass(given, base):
         raise InvalidInput(f"{kind}={given.__name__} is a class; pass an object: {given.__name__}()")
     if not isinstance(given, str):
-        raise InvalidInput(f"{kind} must be a {base.__name__} or one of {_list(table)}; got {given!r}")
+        raise InvalidInput(f"{kind} must be a {base.__name__} or one of {_list(table)}; got {shown(given)}")
     if given not in table:
         close = get_close_matches(given, table, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -32,7 +33,7 @@ def named(kind: str, given: str | T, table: Mapping[str, Callable[[], T]], base:
 def one_of(kind: str, given: Any, names: tuple[str, ...]) -> None:
     """Raise InvalidInput unless `given` is one of `names`."""
     if not isinstance(given, str) or given not in names:
-        raise InvalidInput(f"{kind} must be one of {_list(names)}; got {given!r}")
+        raise InvalidInput(f"{kind} must be one of {_list(names)}; got {shown(given)}")
 
 
 def _list(names: object) -> str:

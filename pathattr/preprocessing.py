@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pathattr.checks import numbers
 from pathattr.errors import InvalidInput
+from pathattr.texts import shown
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ class Preprocessing:
         ):
             raise InvalidInput(
                 "Preprocessing takes one number, or one per channel, for mean and std; "
-                f"got mean={self.mean!r}, std={self.std!r}"
+                f"got mean={shown(self.mean)}, std={shown(self.std)}"
             )
         if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
             raise InvalidInput(
-                f"Preprocessing takes finite numbers and std > 0; got mean={self.mean!r}, std={self.std!r}"
+                f"Preprocessing takes finite numbers and std > 0; got mean={shown(self.mean)}, std={shown(self.std)}"
             )
         # Tuples of plain floats, so that equal settings are equal and print alike.
         object.__setattr__(self, "mean", tuple(mean.tolist()))

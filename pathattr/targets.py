@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from reprlib import repr as brief  # a long target is told by its ends
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from pathattr.checks import is_whole, on_host
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.naming import one_of
+from pathattr.texts import shown
 
 Output = Literal["probability", "logit", "log_probability", "raw"]
 Link = Literal["softmax", "sigmoid", "identity", "already"]
@@ -167,7 +167,7 @@ def targets_of_callback(target: Any, batch: int) -> NDArray[np.intp]:
         i for part in rows for row in part for i in row if not isinstance(i, int | np.integer) or isinstance(i, bool)
     ]
     if wrong or any(len(row) != 1 for part in rows for row in part) or any(row[0] < 0 for part in rows for row in part):
-        raise InvalidInput(f"the target of a GradientCallback is a class index of 0 or more; got {brief(target)}")
+        raise InvalidInput(f"the target of a GradientCallback is a class index of 0 or more; got {shown(target)}")
     return np.moveaxis(np.asarray(rows, dtype=np.intp), 0, 1)
 
 
@@ -195,12 +195,12 @@ def _indices(target: Any, outputs: NDArray[Any], class_axis: int | None) -> NDAr
         if len(row) != len(wanted):
             raise InvalidInput(
                 f"the model returns outputs of shape {shape} for each example: a target there has {len(wanted)} "
-                f"{'index' if len(wanted) == 1 else 'indices'}; got {brief(target)}"
+                f"{'index' if len(wanted) == 1 else 'indices'}; got {shown(target)}"
             )
         counted = []
         for axis, (i, size) in enumerate(zip(row, wanted, strict=True), start=1):
             if not is_whole(i):
-                raise InvalidInput(f"targets are whole numbers, class indices; got {brief(target)}")
+                raise InvalidInput(f"targets are whole numbers, class indices; got {shown(target)}")
             # A class of -1 is a missing label in many data sets: only positions count from the end.
             least = -size if len(wanted) > 1 and axis != class_axis else 0
             if not least <= i < size:
@@ -222,7 +222,7 @@ def _rows(target: Any, batch: int) -> list[tuple[Any, ...]]:
     if not isinstance(entries, list | range) or len(entries) != batch:
         raise InvalidInput(
             f"target must be a class index, {batch} of them (one per example), a tuple index for dense outputs, "
-            f"Contrast(a, b) or None; got {brief(target)}"
+            f"Contrast(a, b) or None; got {shown(target)}"
         )
     return [tuple(entry) if isinstance(entry, tuple | list) else (entry,) for entry in entries]
 
@@ -252,5 +252,5 @@ def _check_no_shares(target: Any, batch: int, classes: int) -> None:
         if numbers and min(row) >= 0 and abs(sum(row) - 1) < 1e-2:
             raise InvalidInput(
                 f"target has one number for each of the {classes} classes, as one-hot labels or probabilities: pass "
-                f"class indices, numpy.asarray(target).argmax(-1); got {brief(target)}"
+                f"class indices, numpy.asarray(target).argmax(-1); got {shown(target)}"
             )

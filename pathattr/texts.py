@@ -10,12 +10,19 @@ from typing import Any
 
 import numpy as np
 
+LONGEST = 80
 _JOINERS = "\u200c\u200d"  # of scripts and emoji: the only invisible characters that names need
 _FORMULA = tuple("=+-@＝＋－＠")
 _LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}", "ω": r"$\omega$",
 }  # fmt: skip
+
+
+def shown(value: Any) -> str:
+    """Return how a value prints, on one line and at most 80 characters of it, for messages that say what arrived."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def visible(text: str) -> str:

@@ -6,11 +6,12 @@ import io
 import math
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pathattr.texts import csv_line, latex, markdown, visible
+from pathattr.texts import csv_line, latex, markdown, shown, visible
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=30)
 
@@ -39,6 +40,14 @@ def test_a_visible_text_is_one_line_of_characters_that_show(text):
 )
 def test_what_hides_is_shown(text, shown):
     assert visible(text) == shown
+
+
+@pytest.mark.parametrize("value", [np.zeros((30, 30)), ["word"] * 1000, "a\nb", None, 3.5])
+def test_what_arrived_is_shown_on_one_short_line(value):
+    found = shown(value)
+    assert len(found) <= 80
+    assert found == " ".join(found.split())
+    assert found.rstrip("…") in " ".join(repr(value).split())
 
 
 FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-1+1|x", "@SUM(A1)", "＝1+1", "  =1+1", '=HYPERLINK("http://x","y")']

@@ -1,0 +1,62 @@
+"""Refusals and their advice: the call that fails, what it is told, and the call that does as it says."""
+
+import ast
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pathattr as pa
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One refusal: `fails` raises `error` with a message that matches `said`, and `follows` does as that says."""
+
+    fails: Callable[[], Any]
+    said: str
+    follows: Callable[[], Any]
+    error: type[pa.PathattrError] = pa.InvalidInput
+
+
+def check(refusal):
+    """Assert that the call is refused in one sentence or two, as said, and that following the advice works."""
+    with pytest.raises(refusal.error, match=re.compile(refusal.said, re.DOTALL)) as caught:
+        refusal.fails()
+    assert "\n" not in str(caught.value)
+    found = refusal.follows()
+    if isinstance(found, pa.Attribution):
+        assert np.isfinite(found.numpy()).all()
+
+
+def places(module: ModuleType) -> set[tuple[str, int]]:
+    """Return where a module raises errors of the package: (file, line)."""
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    names = {error.__name__ for error in (pa.InvalidInput, pa.ModelError, pa.MissingExtra)}
+    return {
+        (module.__file__, node.lineno)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Raise) and names & {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    }
+
+
+def reached(refusals):
+    """Return where each of the refusals, and what it was raised from, was raised: (file, line)."""
+    found = set()
+    for refusal in refusals:
+        try:
+            refusal.fails()
+        except pa.PathattrError as caught:
+            error: BaseException | None = caught
+            while error is not None:
+                trace = error.__traceback__
+                while trace is not None:
+                    found.add((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
+                    trace = trace.tb_next
+                error = error.__context__
+    return found
