@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any
 
 from pathattr.backend import NO_OPTIONS, Backend, Call, type_name
+from pathattr.blame import gist
 from pathattr.errors import InvalidInput, MissingExtra, PathattrError
 from pathattr.numpy_backend import NumpyBackend
 
@@ -137,7 +138,8 @@ def _candidates() -> Iterator[type[Backend]]:
 def load_backend(name: str) -> type[Backend]:
     """Return one backend by the name of its framework, importing the framework.
 
-    Raises InvalidInput for an unknown name and MissingExtra where the framework is not installed.
+    Raises InvalidInput for an unknown name and MissingExtra where the framework is not installed, or fails
+    when it is imported.
     """
     if name == "numpy":
         return NumpyBackend
@@ -150,6 +152,11 @@ def load_backend(name: str) -> type[Backend]:
         ours = name in (metadata("pathattr").get_all("Provides-Extra") or [])
         install = f"'pathattr[{name}]'" if ours else name
         raise MissingExtra(f"the {name} backend cannot be loaded ({error}): pip install {install}") from error
+    except Exception as error:  # whatever a framework raises that does not fit this machine, or what it was built for
+        raise MissingExtra(
+            f"the {name} backend cannot be loaded ({gist(error)}): {name} is installed and fails when it is imported; "
+            f"see what python -c 'import {name}' says"
+        ) from error
     if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
         raise InvalidInput(f"the entry point {name!r} of pathattr.backends gives {loaded!r}, not a Backend class")
     return loaded

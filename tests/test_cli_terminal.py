@@ -149,3 +149,19 @@ def test_a_table_in_parts_repeats_its_keys():
     assert sum("setting 1" in line for line in lines_of(TABLE, 300)) == 1
     named = [line for line in lines_of(TABLE, 20) if line.startswith("setting: ")]
     assert named == [f"setting: setting {r}" for r in range(3)]
+
+
+@needs_bash
+@pytest.mark.parametrize("command", ["--help", "--version", "backends", "explain a.png -m own.py:plain --steps 3"])
+def test_where_files_may_hold_nothing_that_is_said(folder, command):
+    line = 'ulimit -f 0; "$@" >nowhere'
+    done = subprocess.run(
+        ["/bin/bash", "-c", line, "bash", *COMMAND, *command.split()],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    assert "File too large" in errors[0]
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr

@@ -10,6 +10,8 @@ import warnings
 
 from pathattr.cli.terminal import open_streams, unheard, warn_in_a_line
 
+LOST = ("EPIPE", "ENOSPC", "EDQUOT", "EFBIG", "EIO", "EBADF")  # what a stream that takes no more says
+
 
 def main() -> None:
     """Run the `pathattr` command: the process is its own, and is set up for it."""
@@ -39,7 +41,7 @@ def run(arguments: list[str]) -> int:
         sys.stdout.flush()
         return status
     except OSError as error:  # from what prints itself, such as --help
-        lost = error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
+        lost = error.filename is None and errno.errorcode.get(error.errno or 0) in LOST
         return report(unheard(error) if lost else error)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         return report(error)

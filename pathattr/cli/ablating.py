@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from pathattr.base import Asked
 from pathattr.cli import options as opt
 from pathattr.cli.outputs import open_folder
+from pathattr.cli.said import check_grid, said
 from pathattr.cli.subject import Subject
 from pathattr.cli.tables import tell_table
 from pathattr.cli.terminal import say, tell
@@ -37,6 +38,7 @@ MASKED = ("pointing", "mass")  # besides, where masks are known
 
 
 def ablate(
+    context: typer.Context,
     model: opt.ModelOption,
     data: Annotated[
         str,
@@ -97,13 +99,17 @@ def ablate(
         channels=listed("--channels", channels),
         outputs=_list("--output", output),
         steps=opt.whole_or_auto("--steps", steps),
-        tolerance=tolerance,
+        tolerance=tolerance if steps == "auto" else None,
     )
     only = number_or_name(grid.baselines[0]) if len(grid.baselines) == 1 else None
-    chosen = metrics_from(listed("--metric", metric or METRIC), _list("--fill", fill) or None, only)
+    metrics = listed("--metric", metric or METRIC)
+    chosen = metrics_from(metrics, _list("--fill", fill) or None, only)
     if target is not None and target not in ("label", "predicted"):
         raise InvalidInput(f"--target is label or predicted; got {target!r}")
-    opt.Settings(batch_size=batch_size, seed=seed, backend=backend, tolerance=tolerance).check(["svd"], size)
+    check_grid(said(context), grid, metrics)
+    opt.Settings(batch_size=batch_size, seed=seed, backend=backend, tolerance=tolerance, steps=steps).check(
+        ["svd"], size
+    )
     folder = open_folder(out)
     _check_new(folder)
     subject = Subject(load_model(model, backend=backend), model, device, size, backend)

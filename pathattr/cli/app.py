@@ -20,6 +20,7 @@ from pathattr.cli.ablating import ablate
 from pathattr.cli.benching import cost_of, cost_table
 from pathattr.cli.failures import report
 from pathattr.cli.outputs import Claim, digest, names_of, open_folder, settle
+from pathattr.cli.said import check_cost, check_path, said
 from pathattr.cli.subject import Subject
 from pathattr.cli.tables import tell_table
 from pathattr.cli.terminal import say, tell, unheard
@@ -106,6 +107,7 @@ def demo(
 
 @app.command()
 def explain(
+    context: typer.Context,
     pictures: Annotated[list[Path], typer.Argument(help="Pictures to explain: PNG, JPEG, WebP, TIFF, GIF, BMP, PPM.")],
     model: opt.ModelOption,
     family: FAMILY_OPTION = "svd",
@@ -135,7 +137,7 @@ def explain(
     settings = opt.Settings(
         ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend, tolerance, nodes
     )
-    settings.check([family], size)
+    check_path(said(context), settings.check([family], size))
     question = partial(_question, settings, model, device, size, target, contrast, [family])
     named = names_of(pictures)
     if len(named) < len(pictures):
@@ -171,6 +173,7 @@ def explain(
 
 @app.command()
 def compare(
+    context: typer.Context,
     picture: Annotated[Path, typer.Argument(help="The picture to explain: PNG, JPEG, WebP, TIFF, GIF, BMP or PPM.")],
     model: opt.ModelOption,
     family: Annotated[str, typer.Option(help="Families, comma-separated: " + opt.FAMILY_HELP)] = ",".join(COMPARED),
@@ -198,7 +201,7 @@ def compare(
         ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend, tolerance, nodes
     )
     families = listed("--family", family)
-    settings.check(families, size)
+    check_path(said(context), settings.check(families, size))
     folder = open_folder(out)
     path = folder / f"{picture.stem}.compare.png"
     question = partial(_question, settings, model, device, size, target, contrast, families, picture)
@@ -217,6 +220,7 @@ def compare(
 
 @app.command()
 def verify(
+    context: typer.Context,
     model: opt.ModelOption,
     pictures: Annotated[
         list[Path] | None, typer.Option(help="A picture to verify at; repeat it for more. Default: generated scenes.")
@@ -240,7 +244,7 @@ def verify(
 ) -> None:
     """Check the axioms on a model: what the path promises is judged, the rest shown. Status 1 if a promise fails."""
     settings = opt.Settings(ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend)
-    settings.check([family], size)
+    check_path(said(context) - {"seed"}, settings.check([family], size))  # the axioms draw too
     named = names_of(pictures or [])
     folder = open_folder(out)
     path = folder / "verify.json"
@@ -265,6 +269,7 @@ def verify(
 
 @app.command()
 def bench(
+    context: typer.Context,
     model: opt.ModelOption,
     family: FAMILY_OPTION = "svd",
     overlap: opt.OverlapOption = 0.4,
@@ -284,7 +289,7 @@ def bench(
     settings = opt.Settings(
         overlap=overlap, steps=steps, output=output, batch_size=batch_size, backend=backend, tolerance=tolerance
     )
-    settings.check([family], size)
+    check_cost(said(context), *settings.check([family], size))
     folder = open_folder(out)
     path = folder / "bench.json"
     replaced = settle([Claim([path], path)], [])

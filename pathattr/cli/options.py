@@ -45,7 +45,9 @@ StepsOption = Annotated[
     str, typer.Option(help="Intervals of the path, or auto: as many gradients as the tolerance takes.")
 ]
 ToleranceOption = Annotated[float, typer.Option(help="Estimated relative error at which --steps auto stops.")]
-NodesOption = Annotated[str | None, typer.Option(help=f"Where nodes lie: {_names(NODES)}; default: uniform.")]
+NodesOption = Annotated[
+    str | None, typer.Option(help=f"Where nodes lie: {_names(NODES)}; default: uniform, or refined with --steps auto.")
+]
 RuleOption = Annotated[
     str | None, typer.Option(help=f"{_names(RULES)}; default: midpoint, or trapezoid where nodes are refined.")
 ]
@@ -91,8 +93,11 @@ class Settings:
     tolerance: float = 0.02
     nodes: str | None = None
 
-    def check(self, families: Sequence[str], size: int | None = None) -> None:
-        """Raise InvalidInput for what can be told to be wrong without the model, before it is loaded."""
+    def check(self, families: Sequence[str], size: int | None = None) -> list[PathExplainer]:
+        """Return an explainer without a model for each family.
+
+        Raises InvalidInput for what can be told to be wrong without the model, before it is loaded.
+        """
         if self.backend is not None and self.backend not in backends():
             raise InvalidInput(f"unknown backend {self.backend!r}; the names are {', '.join(sorted(backends()))}")
         if size is not None and size < 1:
@@ -102,8 +107,7 @@ class Settings:
             raise InvalidInput(
                 f"--steps is at most {MOST_STEPS:,}; got {steps:,}: --steps auto takes as many as the tolerance needs"
             )
-        for family in families:
-            self.explainer(ImageModel(None), 1, family)
+        return [self.explainer(ImageModel(None), 1, family) for family in families]
 
     def explainer(self, image_model: ImageModel, channel_axis: int, family: str) -> PathExplainer:
         """Return the explainer that these settings mean for a model and a family."""

@@ -12,6 +12,8 @@ from pathattr.texts import visible
 READER_LEFT = 141
 """The status of a command whose reader has left, as in `| head`: 128 and the number of SIGPIPE, as shells count."""
 
+_SAID: set[str] = set()  # warnings that are said once
+
 
 class Unheard(Exception):
     """Stdout takes no more. The files that were made are written by then."""
@@ -60,8 +62,14 @@ def warn_in_a_line(
     line: str | None = None,
 ) -> None:
     """Print a warning as a sentence: where in a library it was raised tells the user of a command nothing."""
+    text = str(message)
+    if "missing from font" in text or "missing from current font" in text:  # matplotlib's, one for each character
+        text = "the font of figures lacks characters of some name, which are drawn as boxes; the records hold them"
+        if text in _SAID:
+            return
+        _SAID.add(text)
     kind = "" if issubclass(category, UserWarning) else f"{category.__name__}: "
-    say(f"warning: {kind}{message}")
+    say(f"warning: {kind}{text}")
 
 
 def to_stdout(text: str) -> None:

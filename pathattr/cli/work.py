@@ -19,6 +19,7 @@ from pathattr.cli.failures import models_own
 from pathattr.cli.options import Settings, target_from
 from pathattr.cli.outputs import ASKED
 from pathattr.cli.subject import Subject
+from pathattr.cli.terminal import say
 from pathattr.engine import Progress
 from pathattr.explainer import PathExplainer
 from pathattr.files import write_atomically, write_json
@@ -59,6 +60,8 @@ def explain_picture(
     began = time.perf_counter()
     with models_own(inputs.shape, subject.backend.out_of_memory):
         attribution = explainer(inputs, target)
+    if not attribution.evaluations[0]:
+        say(f"note: {name} is its own baseline, nothing moves and every attribution is 0: say another --baseline")
     record = {
         "picture": name,
         "model": subject.spec,
@@ -176,7 +179,8 @@ def summary(records: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 def _title(outcome: Outcome) -> str:
     record = outcome.record
-    return f"{record['target_name']}, {record['settings']['output']} {record['score']:.3g}"
+    # The number first: of a long name the end is cut off.
+    return f"{record['settings']['output']} {record['score']:.3g} of {record['target_name']}"
 
 
 def _caption(outcome: Outcome) -> str:

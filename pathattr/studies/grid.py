@@ -25,6 +25,7 @@ from pathattr.targets import OUTPUTS
 CHANNELS = ("separate", "joint")
 FACTS = ("ordering", "schedule", "overlap", "baseline", "channels", "output")
 BASELESS = ("blur-ig", "smoothgrad", "smoothgrad-squared", "vargrad")  # theirs is fixed, or plays no part
+TOLERANCE = 0.05
 MOST_VALUES = 1000  # of a range: more is a slip of the keyboard
 
 
@@ -70,6 +71,7 @@ class Grid:
     """What to combine. Families are combined with everything, reference methods with outputs and, if any, baselines.
 
     An empty list of orderings, baselines or outputs leaves the default: the family's, the explainer's, the model's.
+    `tolerance` is that of `steps="auto"`, None the usual one of a study, 5%.
     """
 
     methods: Sequence[str] = ()
@@ -81,9 +83,14 @@ class Grid:
     channels: Sequence[str] = ("separate",)
     outputs: Sequence[str] = ()
     steps: int | Literal["auto"] = "auto"
-    tolerance: float = 0.05
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
+        if self.tolerance is not None and self.steps != "auto":
+            raise InvalidInput(
+                f"tolerance={self.tolerance!r} is what steps='auto' aims at, and a number of steps, here {self.steps}, "
+                "aims at none: say steps='auto', or leave the tolerance out (tolerance=None)"
+            )
         if not self.methods and not self.families:
             raise InvalidInput("a grid needs a family or a method")
         for name in self.methods:
@@ -103,6 +110,13 @@ class Grid:
             one_of("channels", name, CHANNELS)
         for name in self.outputs:
             one_of("output", name, tuple(OUTPUTS))
+
+    @property
+    def aim(self) -> float | None:
+        """The tolerance that explainers get; None where they have a number of steps."""
+        if self.steps != "auto":
+            return None
+        return TOLERANCE if self.tolerance is None else self.tolerance
 
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Yield every combination, with None for what it leaves to a default and for what plays no part in it."""
@@ -237,7 +251,7 @@ def _explainer(grid: Grid, facts: Mapping[str, Any], model: Any, options: Asked)
         if schedule is None
         else replace(named("schedule", schedule, SCHEDULES, Schedule), overlap=facts["overlap"]),
         steps=grid.steps,
-        tolerance=grid.tolerance if grid.steps == "auto" else None,
+        tolerance=grid.aim,
         components=False,
         **asked,
     )
@@ -247,8 +261,7 @@ def _reference(method: Any, grid: Grid, model: Any, asked: Asked) -> Explainer:
     """Return a reference method, at the grid's steps or tolerance if it integrates along a path given beforehand."""
     explainer: Explainer = method(model, **asked)
     if isinstance(explainer, PathExplainer):
-        tolerance = grid.tolerance if grid.steps == "auto" else None
-        return explainer.but(steps=grid.steps, tolerance=tolerance, components=False)
+        return explainer.but(steps=grid.steps, tolerance=grid.aim, components=False)
     # Nothing estimates the error of the others: they keep their own number of gradients, and tables show it.
     return explainer if grid.steps == "auto" else method(model, steps=grid.steps, **asked)
 
