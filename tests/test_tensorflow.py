@@ -166,7 +166,7 @@ def test_a_function_runs_in_the_dtype_of_the_inputs():
     assert found.attributions.dtype == tf.float32
 
 
-@pytest.mark.parametrize("kind", ["module", "function of half inputs", "Keras", "mixed Keras"])
+@pytest.mark.parametrize("kind", ["module", "function of half inputs", "Keras", "mixed Keras", "mixed, last in single"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_models_in_half_precision_are_scored_in_float32(dtype, kind):
     x = pictures()
@@ -179,7 +179,9 @@ def test_models_in_half_precision_are_scored_in_float32(dtype, kind):
         layers = keras.layers
         policy = dtype if kind == "Keras" else f"mixed_{dtype}"
         stack = [layers.Flatten(dtype=policy), layers.Dense(12, activation="tanh", dtype=policy)]
-        model = keras.Sequential([keras.Input(SHAPE), *stack, layers.Dense(4, dtype=policy)])
+        model = keras.Sequential(
+            [keras.Input(SHAPE), *stack, layers.Dense(4, dtype="float32" if "last" in kind else policy)]
+        )
         model.set_weights([SMOOTH.w1.T, SMOOTH.b1, SMOOTH.w2.T, SMOOTH.b2])
     found = explainer(model)(inputs, [0, 1, 2])
     assert found.settings["model_dtype"] == dtype
@@ -900,6 +902,20 @@ again = pa.PathExplainer(model, steps=40)(x, 1)
 assert np.array_equal(found.attributions.numpy(), again.attributions)
 # The rule's own error at 40 nodes of a smooth model in float32.
 assert np.abs(found.gap).max() < 1e-2 * np.abs(found.score - found.baseline_score).max() + 1e-4, found.gap
+assert "model_dtype" not in found.settings
+for dtype in ("float16", "bfloat16"):
+    for last in ("float32", f"mixed_{dtype}"):
+        policy = f"mixed_{dtype}"
+        mixed = keras.Sequential([keras.Input((6, 5, 3)), layers.Flatten(dtype=policy),
+                                  layers.Dense(8, activation="tanh", dtype=policy), layers.Dense(4, dtype=last)])
+        single = keras.Sequential([keras.Input((6, 5, 3)), layers.Flatten(), layers.Dense(8, activation="tanh"),
+                                   layers.Dense(4)])
+        single.set_weights(mixed.get_weights())
+        half, full = (pa.PathExplainer(m, steps=10)(x, 1) for m in (mixed, single))
+        assert half.settings["model_dtype"] == dtype, half.settings
+        # Weights and points rounded to 8 or 11 bits, through two layers: a few units of 4e-3 or 5e-4.
+        bound = 5e-2 if dtype == "bfloat16" else 5e-3
+        assert np.linalg.norm(half.attributions - full.attributions) < bound * np.linalg.norm(full.attributions)
 try:
     pa.PathExplainer(keras.Sequential([layers.Flatten(), layers.Dense(2)]))(x)
 except pa.InvalidInput as error:

@@ -74,6 +74,37 @@ def test_a_function_runs_in_the_dtype_of_its_inputs(dtype):
     assert found.settings["model_dtype"] == str(dtype).removeprefix("torch.")
 
 
+@pytest.mark.parametrize("how", ["parameters", "casts inside", "autocast"])
+def test_small_probabilities_have_gradients_in_float16(how):
+    class Far(nn.Module):
+        """A probability of about 1e-10, whose slopes float16 does not have: it ends at 6e-8."""
+
+        def __init__(self, dtype):
+            super().__init__()
+            self.inner, self.dtype = network().to(dtype), dtype
+            self.eval()
+
+        def forward(self, x):
+            return self.inner(x.to(self.dtype)) + torch.tensor([-20, 0, 0, 0], dtype=self.dtype)
+
+    x, half = pictures(), Far(torch.float16)
+    if how == "casts inside":  # a function of float32 points
+        found = pa.PathExplainer(lambda z: half(z), steps=10)(x, 0)
+        assert found.settings["model_dtype"] == "float16"
+    elif how == "autocast":
+        if not torch.amp.is_autocast_available("cpu"):
+            pytest.skip("this torch has no autocast on the CPU")
+        with torch.autocast("cpu", torch.float16):
+            found = pa.PathExplainer(Far(torch.float32), steps=10)(x, 0)
+        assert found.settings["autocast"] == "float16"
+        assert "model_dtype" not in found.settings
+    else:
+        found = pa.PathExplainer(half, steps=10)(x, 0)
+    single = pa.PathExplainer(Far(torch.float32), steps=10)(x, 0)
+    assert (found.score < 1e-8).all()
+    assert relative(found.numpy(), single.numpy()) < 1e-2  # a few units of 5e-4, through an exponential
+
+
 @pytest.mark.parametrize("dtype", HALVES)
 def test_half_precision_models_of_hugging_face(dtype):
     transformers = pytest.importorskip("transformers")

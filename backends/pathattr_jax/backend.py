@@ -13,18 +13,28 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.arguments import Call, Leaf, bound
+import pathattr_keras
+from pathattr.arguments import Call, Leaf
 from pathattr.backend import NO_OPTIONS, Backend
 from pathattr.errors import InvalidInput, ModelError
-from pathattr.heads import chosen
 from pathattr.ops import Applied
 from pathattr.targets import Objective
-from pathattr_jax import randomising
+from pathattr_jax import devices, randomising
 from pathattr_jax.cache import Traced
-from pathattr_jax.models import Functional, arrays_of, channel_axis, functional, kind_of
+from pathattr_jax.models import channel_axis, functional, kind_of
 from pathattr_jax.network import build
 from pathattr_jax.ops import JaxOps, applied
-from pathattr_jax.trees import Frame, is_array, split
+from pathattr_jax.traced import (
+    SCORES,
+    indices,
+    is_half,
+    meant,
+    narrowest,
+    score_of,
+    value_and_gradient,
+    whole,
+)
+from pathattr_jax.trees import is_array, split
 
 # What JAX raises where a function asks a traced array for its numbers.
 _UNTRACEABLE = (
@@ -70,7 +80,7 @@ class JaxBackend(JaxOps, Backend):
 
     @classmethod
     def devices(cls) -> list[str]:
-        return list(_devices())
+        return list(devices.names())
 
     @classmethod
     def build(cls, layers: Sequence[Any], weights: Mapping[str, NDArray[np.float32]]) -> Any:
@@ -78,36 +88,17 @@ class JaxBackend(JaxOps, Backend):
 
     @classmethod
     def place(cls, model: Any, device: str) -> Any:
-        """Return a copy of (apply, params) or of an Equinox module with its arrays on a device.
-
-        Other models are returned as they are where they are there, and refused with the way to move them where not.
-        """
-        found = _devices()
-        if device not in found:
-            raise InvalidInput(f"jax has no device {device!r} here; it has {', '.join(found)}")
-        kind, there = kind_of(model), found[device]
-        if kind == "pair":
-            return model[0], _placed(model[1], there)
-        if kind == "equinox":
-            return _placed(model, there)
-        held = [array for array in arrays_of(model) if isinstance(array, jax.Array)] if kind else []
-        if all(array.devices() == {there} for array in held) and (held or there == jax.devices()[0]):
-            return model
-        raise InvalidInput(f"the model is not on {device!r}: {_MOVING.get(kind or '', _MOVING_FUNCTION)}")
+        return devices.place(model, device)
 
     @classmethod
     def layers(cls, model: Any) -> list[str]:
         if kind_of(model) == "keras":
-            import pathattr_keras
-
             return pathattr_keras.layers(model)
         return randomising.layers(model)
 
     @classmethod
     def randomised(cls, model: Any, layers: Sequence[str], rng: np.random.Generator) -> Any:
         if kind_of(model) == "keras":
-            import pathattr_keras
-
             return pathattr_keras.randomised(model, layers, rng)
         return randomising.randomised(model, layers, rng)
 
@@ -123,20 +114,19 @@ class JaxBackend(JaxOps, Backend):
             self.class_axis = 1
         self.channel_axis = channel_axis(model, inputs.shape)
         if kind_of(model) == "keras":
-            import pathattr_keras
-
             self.model_link = pathattr_keras.ending_link(model)
         self._jit = bool({**self.options, **options}["jit"])
         arrays, self._tree = split(function.tree)
         self._dtype, self._wide, self._own = _dtypes(arrays, inputs)
-        self._returned = [self._own]  # and the outputs' own, once they are known
-        self._device = _device_of([*arrays, inputs])
+        computed = map(jnp.dtype, sorted(pathattr_keras.compute_dtypes(model)))
+        self._returned = [self._own, *computed]  # and the outputs' own, once they are known
+        self._device = devices.device_of([*arrays, inputs])
         # Uncommitted to a device: JAX takes them to wherever the committed ones are.
         self._arrays = [array if isinstance(array, jax.Array) else jnp.asarray(array) for array in arrays]
         self._batch = inputs.shape[0] if inputs.ndim else 0
         self._call, self._function = call, function
         self._whole = self._as_function()
-        forward = _chosen(self._whole, call.head)
+        forward = meant(self._whole, call.head)
         # Jitted, so that the gradient's trace does not run through Python again.
         self._forward = jax.jit(forward) if self._jit else forward
         self._outputs = Traced(self._forward) if self._jit else self._forward
@@ -145,8 +135,8 @@ class JaxBackend(JaxOps, Backend):
 
     @property
     def conditions(self) -> Mapping[str, Any]:
-        narrowest = _narrowest(self._returned)  # some models cast inside, from parameters in float32
-        return {"model_dtype": str(narrowest)} if narrowest.itemsize < 4 else {}
+        dtype = narrowest(self._returned)  # some models cast inside, from parameters in float32
+        return {"model_dtype": str(dtype)} if dtype.itemsize < 4 else {}
 
     @property
     def has_float64(self) -> bool:
@@ -178,16 +168,16 @@ class JaxBackend(JaxOps, Backend):
         return applied(function, *arrays)
 
     def take(self, x: Any, rows: NDArray[np.intp]) -> jax.Array:
-        return _take(x, _indices(rows))
+        return _take(x, indices(rows))
 
     def finite(self, x: Any) -> jax.Array:
         return _finite(x)
 
     def link(self, name: str, outputs: Any, axis: int) -> jax.Array:
-        return _SCORES.link(name, outputs, axis)
+        return SCORES.link(name, outputs, axis)
 
     def select(self, outputs: Any, index: Any) -> jax.Array:
-        return _SCORES.select(outputs, index)
+        return SCORES.select(outputs, index)
 
     @classmethod
     def out_of_memory(cls, error: Exception) -> bool:
@@ -207,22 +197,22 @@ class JaxBackend(JaxOps, Backend):
             return super().scores(points, objective, targets, rows)
         with self._explained():
             if self._scored is None or self._scored[0] is not objective:
-                score = _score(self._whole, objective)
+                score = score_of(self._whole, objective)
                 self._scored = objective, Traced(score) if self._jit else score
-            return self._scored[1](self._arrays, points, self._further(rows), _indices(targets))
+            return self._scored[1](self._arrays, points, self._further(rows), indices(targets))
 
     def gradient(
         self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
     ) -> tuple[jax.Array, jax.Array]:
         with self._explained():
-            return self._gradient_of(objective)(self._arrays, points, self._further(rows), _indices(targets))
+            return self._gradient_of(objective)(self._arrays, points, self._further(rows), indices(targets))
 
     def _further(self, rows: NDArray[np.intp]) -> list[Any]:
         """Return the arrays among the further inputs for the nodes of the given examples, on the model's device."""
 
         def repeated(leaf: Leaf) -> Any:
             axis = self._axis(leaf)
-            return leaf.value if axis is None else _take_along(jnp.asarray(leaf.value), _indices(rows), axis)
+            return leaf.value if axis is None else _take_along(jnp.asarray(leaf.value), indices(rows), axis)
 
         arrays, _ = split([repeated(leaf) for leaf in self._call.leaves])
         return arrays if self._device is None else jax.device_put(arrays, self._device)
@@ -237,18 +227,18 @@ class JaxBackend(JaxOps, Backend):
         _, frame = split([leaf.value for leaf in call.leaves])
         # A value that JAX takes apart further is a container of arrays that the examples share.
         axes = tuple(axis for leaf in call.leaves for axis in [self._axis(leaf)] * len(split(leaf.value)[0]))
-        model = _whole(self._function, self._tree, frame, call, axes)
+        model = whole(self._function, self._tree, frame, call, axes)
         # Not the backend itself: freed in a circle it would be late, and JAX takes an array that the model holds, and
         # the user has changed in place, for what it was as long as anyone holds the copy that it made.
         own, returned = self._own, self._returned
 
         def cast(arrays: Sequence[Any], points: Any, further: Sequence[Any]) -> Any:
             found = model(arrays, points.astype(own), further)
-            half = [leaf.dtype for leaf in jax.tree_util.tree_leaves(found) if _is_half(leaf)]
+            half = [leaf.dtype for leaf in jax.tree_util.tree_leaves(found) if is_half(leaf)]
             if not half:
                 return found
             returned.append(half[0])
-            return jax.tree_util.tree_map(lambda leaf: leaf.astype(np.float32) if _is_half(leaf) else leaf, found)
+            return jax.tree_util.tree_map(lambda leaf: leaf.astype(np.float32) if is_half(leaf) else leaf, found)
 
         return cast
 
@@ -257,7 +247,7 @@ class JaxBackend(JaxOps, Backend):
         if self._latest is None or self._latest[0] is not objective:
             outputs_of = self._forward if objective.function is None else self._whole
             returned = self._returned
-            gradient = _value_and_gradient(outputs_of, objective, lambda: _narrowest(returned) == np.float16)
+            gradient = value_and_gradient(outputs_of, objective, lambda: narrowest(returned) == np.float16)
             self._latest = objective, Traced(gradient) if self._jit else gradient
         return self._latest[1]
 
@@ -279,21 +269,6 @@ class JaxBackend(JaxOps, Backend):
             ) from error
 
 
-class _Scores:
-    """What scores are made of, apart from the backend: what is compiled must not hold its model."""
-
-    def link(self, name: str, outputs: Any, axis: int) -> jax.Array:
-        """Return outputs through a link."""
-        return _LINKS[name](outputs, axis)
-
-    def select(self, outputs: Any, index: Any) -> jax.Array:
-        """Return one number a row."""
-        return _select(outputs, _indices(index))
-
-
-_SCORES = _Scores()
-
-
 # Each compiled as one: run operation by operation, JAX compiles every one of them for every shape, at some 20 ms each.
 
 
@@ -312,125 +287,6 @@ def _finite(x: jax.Array) -> jax.Array:
     return jnp.isfinite(x).reshape(len(x), -1).all(axis=1)
 
 
-@jax.jit
-def _select(outputs: jax.Array, index: jax.Array) -> jax.Array:
-    return outputs[(jnp.arange(len(outputs)), *(index[:, axis] for axis in range(index.shape[1])))]
-
-
-_LINKS: dict[str, Callable[[Any, int], jax.Array]] = {
-    "identity": lambda x, axis: x,
-    "softmax": jax.jit(jax.nn.softmax, static_argnums=1),
-    "log_softmax": jax.jit(jax.nn.log_softmax, static_argnums=1),
-    "sigmoid": lambda x, axis: jax.nn.sigmoid(x),
-    "log_sigmoid": lambda x, axis: jax.nn.log_sigmoid(x),
-    "log": lambda x, axis: jnp.log(x),
-}
-
-_MOVING_FUNCTION = (
-    "pass (apply, params), whose parameters can be moved; a function runs where its inputs and the arrays in it are "
-    "(jax.device_put)"
-)
-_MOVING = {
-    "linen": "pass (module, variables), or bind it to jax.device_put(variables, device)",
-    "nnx": "nnx.update(model, jax.device_put(nnx.state(model), device)) moves it, with a device of jax.devices()",
-    "keras": "build or load it under keras.device(...)",
-}
-
-
-def _whole(
-    function: Functional, tree: Frame, frame: Frame, call: Call, axes: tuple[int | None, ...]
-) -> Callable[[Sequence[Any], Any, Sequence[Any]], Any]:
-    """Return the model as a function of its arrays, the points and the arrays among the further inputs."""
-
-    def whole(arrays: Sequence[Any], points: Any, further: Sequence[Any]) -> Any:
-        made = tree.merged(arrays)
-
-        def one(points: Any, *further: Any) -> Any:
-            args, kwargs = bound(call.structure, call.name, points, frame.merged(further))
-            return function.call(made, args, kwargs)
-
-        return (jax.vmap(one, in_axes=(0, *axes)) if function.single else one)(points, *further)
-
-    return whole
-
-
-def _chosen(
-    whole: Callable[[Sequence[Any], Any, Sequence[Any]], Any], head: str | int | None
-) -> Callable[[Sequence[Any], Any, Sequence[Any]], jax.Array]:
-    """Return the function that gives the array meant among what `whole` gives, one row for each point."""
-
-    def forward(arrays: Sequence[Any], points: Any, further: Sequence[Any]) -> jax.Array:
-        found = whole(arrays, points, further)
-        if isinstance(found, np.ndarray):
-            raise ModelError("the model returned a NumPy array, which has no gradient: compute it with jax.numpy")
-        outputs = chosen(found, lambda value: isinstance(value, jax.Array), head)
-        if outputs.shape[:1] != points.shape[:1]:
-            raise ModelError(
-                f"the model returned shape {outputs.shape} for {len(points)} points: expected one row for each. "
-                "Does it hold a fixed batch size, reduce over the batch, or take one example (then jax.vmap it)?"
-            )
-        return _floating(outputs, "the model returned")
-
-    return forward
-
-
-def _scoring(objective: Objective) -> Callable[[Any, Any], jax.Array]:
-    """Return the function of outputs and targets that gives scores."""
-    return lambda outputs, targets: _floating(objective.score(_SCORES, outputs, targets), "the explained score is")
-
-
-def _score(
-    outputs_of: Callable[..., Any], objective: Objective
-) -> Callable[[Sequence[Any], Any, Sequence[Any], Any], jax.Array]:
-    """Return the function of arrays, points, further inputs and targets that gives scores."""
-    score = _scoring(objective)
-    return lambda arrays, points, further, targets: score(outputs_of(arrays, points, further), targets)
-
-
-def _value_and_gradient(
-    outputs_of: Callable[..., Any], objective: Objective, narrow: Callable[[], bool]
-) -> Callable[..., Any]:
-    """Return the function of arrays, points, further inputs and targets that gives scores and gradients.
-
-    `narrow` tells, once `outputs_of` has been traced, whether the model's numbers have float16's short exponents.
-    """
-    score = _scoring(objective)
-
-    def run(arrays: Sequence[Any], points: Any, further: Sequence[Any], targets: Any) -> tuple[jax.Array, jax.Array]:
-        outputs, to_points = jax.vjp(lambda points: outputs_of(arrays, points, further), points)
-        scores, to_outputs = jax.vjp(lambda outputs: score(outputs, targets), outputs)
-        # Rows are independent, so the gradient of their sum holds each row's own.
-        (slopes,) = to_outputs(jnp.ones_like(scores))
-        if objective.function is not None or not narrow():
-            return scores, to_points(slopes)[0]
-        # The slopes of small probabilities would underflow on their way back: they travel with 1 as the largest.
-        size = jnp.abs(slopes).reshape(len(slopes), -1).max(axis=1)
-        size = jnp.where(size > 0, size, 1)
-        (gradients,) = to_points(slopes / size.reshape(-1, *(1,) * (slopes.ndim - 1)))
-        return scores, gradients * size.reshape(-1, *(1,) * (gradients.ndim - 1))
-
-    return run
-
-
-def _narrowest(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
-    return min(dtypes, key=lambda dtype: dtype.itemsize)
-
-
-def _is_half(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.dtype.itemsize < 4
-
-
-def _floating(array: Any, what: str) -> Any:
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise ModelError(f"{what} {array.dtype}, and a score is a real number: explain jnp.abs, .real or .imag of it")
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise ModelError(
-            f"{what} {array.dtype}, which is not differentiable: does it round, compare or take an argmax? Pass a "
-            "model whose output depends on its input smoothly, and an output before any argmax"
-        )
-    return array
-
-
 def _dtypes(arrays: Sequence[Any], inputs: Any) -> tuple[np.dtype[Any], np.dtype[Any], np.dtype[Any]]:
     """Return the dtype of points, the widest that there is, and that of the model: its parameters', else the inputs'.
 
@@ -444,26 +300,3 @@ def _dtypes(arrays: Sequence[Any], inputs: Any) -> tuple[np.dtype[Any], np.dtype
     if not jnp.issubdtype(own, jnp.floating):
         return wide, wide, wide  # inputs that the explainer will refuse
     return np.dtype(np.float32) if own.itemsize <= 4 else wide, wide, own
-
-
-def _devices() -> dict[str, Any]:
-    """Return the devices by name: "cpu", and "gpu:0" and so on where there are others."""
-    found: dict[str, Any] = {}
-    for device in [*jax.devices("cpu")[:1], *jax.devices()]:
-        found.setdefault(device.platform if device.platform == "cpu" else f"{device.platform}:{device.id}", device)
-    return found
-
-
-def _device_of(arrays: Sequence[Any]) -> Any:
-    """Return the device of the first JAX array; None, for JAX to choose, where it is on several or there is none."""
-    found = next((array.devices() for array in arrays if isinstance(array, jax.Array)), set())
-    return next(iter(found)) if len(found) == 1 else None
-
-
-def _placed(tree: Any, device: Any) -> Any:
-    return jax.tree_util.tree_map(lambda leaf: jax.device_put(leaf, device) if is_array(leaf) else leaf, tree)
-
-
-def _indices(rows: Any) -> jax.Array:
-    """Return whole numbers in 32 bits, which JAX has whatever its settings."""
-    return jnp.asarray(np.asarray(rows, np.int32) if isinstance(rows, np.ndarray) else rows)

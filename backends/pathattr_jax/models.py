@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import jax
 
+import pathattr_keras
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.layout import unless_odd
 from pathattr_jax.trees import is_array
@@ -40,8 +41,6 @@ def kind_of(model: Any) -> Kind | None:
     if _descends(model, "equinox", "Module"):
         return "equinox"
     if any(base.__module__.partition(".")[0] == "keras" for base in type(model).__mro__):
-        import pathattr_keras
-
         return "keras" if pathattr_keras.is_keras(model) and pathattr_keras.keras_backend() == "jax" else None
     return None
 
@@ -79,8 +78,6 @@ def channel_axis(model: Any, shape: Sequence[int]) -> int | None:
     """
     kind = kind_of(model)
     if kind == "keras":
-        import pathattr_keras
-
         return pathattr_keras.channel_axis(model, shape)
     if len(shape) not in (4, 5):
         return -1
@@ -165,8 +162,6 @@ def _equinox(model: Any) -> Functional:
 
 
 def _keras(model: Any) -> Functional:
-    import pathattr_keras
-
     pathattr_keras.check_built(model)
     variables = list(model.variables)
 

@@ -27,6 +27,14 @@ def keras_backend() -> str:
     return str(keras.config.backend())
 
 
+def compute_dtypes(model: Any) -> set[str]:
+    """Return the names of the half-precision types that a Keras model's layers compute in; none for other models."""
+    if not is_keras(model):
+        return set()
+    named = {str(getattr(layer, "compute_dtype", "")) for layer in _layers(model)}
+    return named & {"float16", "bfloat16"}
+
+
 def check_built(model: Any) -> None:
     """Raise InvalidInput for a model without weights yet: a first call would explain random ones."""
     if not model.built:

@@ -112,6 +112,7 @@ class TensorFlowBackend(TensorFlowOps, Backend):
         like = inputs.dtype if native else tf.as_dtype(np.asarray(inputs).dtype)
         self._own = _dtype_of(model, held, like)
         self._dtype = tf.float32 if self._own.is_floating and self._own.size < 4 else self._own
+        self._computed = sorted(map(tf.as_dtype, pathattr_keras.compute_dtypes(model)), key=str)
         self._device = held[0].device if held else inputs.device if native else None
         self._call = call
         self._batch = inputs.shape[0] if len(inputs.shape) else 0
@@ -119,6 +120,7 @@ class TensorFlowBackend(TensorFlowOps, Backend):
             model,
             partial(_cast, caller, call.name, self._own),
             call,
+            narrow=tf.float16 in (self._own, *self._computed),
             autograph=not pathattr_keras.is_keras(model),
             jit_compile=bool({**self.options, **options}["jit_compile"]),
         )
@@ -132,7 +134,7 @@ class TensorFlowBackend(TensorFlowOps, Backend):
     @property
     def conditions(self) -> Mapping[str, Any]:
         # Some models cast inside, from variables in float32.
-        half = [dtype for dtype in (self._own, *self._traces.returned) if dtype.size < 4]
+        half = [dtype for dtype in (self._own, *self._computed, *self._traces.returned) if dtype.size < 4]
         return {"model_dtype": str(half[0].name)} if half else {}
 
     @property

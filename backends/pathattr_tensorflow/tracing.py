@@ -20,7 +20,9 @@ import tensorflow as tf
 from pathattr.arguments import Call, bound
 from pathattr.errors import ModelError
 from pathattr.heads import chosen
+from pathattr.narrow import pulled
 from pathattr.targets import Objective, OutputOps
+from pathattr_tensorflow.ops import TensorFlowOps
 
 # Graphs kept of one model: shapes of blocks and further inputs, of several explainers.
 LIMIT = 16
@@ -47,14 +49,15 @@ class Traces:
     """One model for one call of an explainer: outputs and gradients, traced once for every shape of its arguments.
 
     `caller(model, args, kwargs)` calls the model, with arguments as `call` puts them together. Further inputs come as
-    their values, in the order of the call's leaves. Outputs in half precision are taken to float32.
+    their values, in the order of the call's leaves. Outputs in half precision are taken to float32. `narrow`: the model
+    computes in float16, whatever it returns.
     """
 
     def __init__(
-        self, model: Any, caller: Callable[..., Any], call: Call, *, autograph: bool, jit_compile: bool
+        self, model: Any, caller: Callable[..., Any], call: Call, *, narrow: bool, autograph: bool, jit_compile: bool
     ) -> None:
         self._model, self._caller, self._call = model, caller, call
-        self._autograph, self._jit = autograph, jit_compile or None
+        self._narrow, self._autograph, self._jit = narrow, autograph, jit_compile or None
         self._graphs: dict[Hashable, Graph] = {}
         self._of_callables: dict[Hashable, tuple[Objective, Any]] = {}
         self._example_shape: tuple[int, ...] = ()  # of the outputs, as the latest call of `outputs` gave them
@@ -96,7 +99,7 @@ class Traces:
         shape = graph.outputs.outputs[0].shape
         # A SavedModel may have forgotten how many rows come out, tf.py_function even how many axes.
         tail = self._example_shape if shape.rank is None else tuple(shape[1:])
-        narrow = graph.returned == tf.float16
+        narrow = self._narrow or graph.returned == tf.float16
 
         def scores(targets: Any, points: Any, *tensors: Any) -> Any:
             # Rows are independent, so the gradient of their sum, which is what a tape takes, holds each row's own.
@@ -106,14 +109,10 @@ class Traces:
                 score = objective.score(ops, outputs, targets)
             if not narrow:
                 return score, _slopes(tape, score, points)
-            # The slopes of small probabilities would underflow on their way back: they travel with 1 as the largest.
             slopes = _slopes(tape, score, outputs)
-            size = tf.reduce_max(tf.abs(slopes), axis=list(range(1, len(slopes.shape))))
-            size = tf.where(size > 0, size, tf.ones_like(size))
-            gradient = _slopes(tape, outputs, points, slopes / _column(size, slopes))
-            return score, gradient * _column(size, gradient)
+            return score, pulled(_OPS, _largest, slopes, lambda slopes: _slopes(tape, outputs, points, slopes))
 
-        key = objective.kind, objective.link, objective.class_axis, _specs([targets]), tail
+        key = objective.kind, objective.link, objective.class_axis, _specs([targets]), tail, narrow
         with graph.lock:
             if key not in graph.gradients:
                 graph.gradients[key] = self._traced(scores, [targets, points, *tensors])
@@ -179,6 +178,7 @@ class Traces:
 
 
 _plainly = tf.autograph.experimental.do_not_convert
+_OPS = TensorFlowOps()
 
 
 def _slopes(tape: Any, score: Any, of: Any, cotangent: Any = None) -> Any:
@@ -245,9 +245,8 @@ def _specs(tensors: Sequence[Any]) -> Hashable:
     return tuple((tuple(tensor.shape), tensor.dtype) for tensor in tensors)
 
 
-def _column(size: Any, like: Any) -> Any:
-    """Return one number a row, shaped to go along with rows of several axes."""
-    return tf.reshape(size, (-1, *(1,) * (len(like.shape) - 1)))
+def _largest(slopes: Any) -> Any:
+    return tf.reduce_max(tf.abs(slopes), axis=list(range(1, len(slopes.shape))))
 
 
 def _singles(outputs: Any) -> Any:

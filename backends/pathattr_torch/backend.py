@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 import pathattr_keras
 from pathattr.arguments import Call, taken
 from pathattr.backend import NO_OPTIONS, Backend, Memory
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.heads import chosen
+from pathattr.narrow import pulled
 from pathattr.randomising import cannot
 from pathattr.targets import Objective
 from pathattr_torch import fourier, randomising
@@ -109,6 +110,10 @@ class TorchBackend(Backend):
         self._dtype = torch.float32 if self._own in HALF else self._own
         self._autocast = torch.bfloat16 if self._modes.autocast else surrounding_autocast(self._device.type)
         self._products = float32_products(self._device.type)
+        computed = {self._own, *(getattr(torch, name) for name in pathattr_keras.compute_dtypes(model))}
+        self._model_dtype = next((dtype for dtype in HALF if dtype in computed), None)
+        # Some models cast inside, from parameters in float32: their outputs will tell.
+        self._narrow = {self._model_dtype, self._autocast} & set(HALF)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -122,8 +127,9 @@ class TorchBackend(Backend):
 
     @property
     def conditions(self) -> Mapping[str, Any]:
+        returned = None if self._autocast else next(iter(self._narrow), None)
         found = {
-            "model_dtype": self._own if self._own in HALF else None,
+            "model_dtype": self._model_dtype or returned,
             "autocast": self._autocast,
             "matmul_precision": None if self._products == "highest" else self._products,
         }
@@ -234,16 +240,14 @@ class TorchBackend(Backend):
         return self._meant(*self._forward(points, rows)).detach().clone()  # the model may use its memory again
 
     def scores(self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]) -> Tensor:
-        return self._scored(points, objective, targets, rows)[1].detach().clone()
-
-    def _scored(
-        self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
-    ) -> tuple[Tensor, Tensor]:
-        """Return points that gradients can be taken of, and the explained scores there."""
         points, given = self._forward(points, rows)
         with torch.enable_grad(), advised():
-            explained = self._meant(points, given) if objective.function is None else given
-            return points, objective.score(self, explained, targets)
+            return self._score(points, given, objective, targets).detach().clone()
+
+    def _score(self, points: Tensor, given: Any, objective: Objective, targets: NDArray[np.intp]) -> Tensor:
+        explained = self._meant(points, given) if objective.function is None else given
+        scores: Tensor = objective.score(self, explained, targets)
+        return scores
 
     def _forward(self, points: Any, rows: NDArray[np.intp]) -> tuple[Tensor, Any]:
         """Return points that gradients can be taken of, and all that the model returns there.
@@ -258,8 +262,9 @@ class TorchBackend(Backend):
             args, kwargs = self._call.served(copy, self._batch, lambda array, axis: self._served(array, axis, rows))
             with autocast(self._device.type, self._autocast):
                 given = pathattr_keras.call(self._model, args, kwargs) if self._keras else self._callee(*args, **kwargs)
-            half = self._own in HALF or self._autocast is not None
-            return points, tree_map_only(Tensor, self._widened, given) if half else given
+            returned = {leaf.dtype for leaf in tree_leaves(given) if isinstance(leaf, Tensor)} & set(HALF)
+            self._narrow |= returned
+            return points, tree_map_only(Tensor, self._widened, given) if returned else given
 
     def _meant(self, points: Tensor, given: Any) -> Tensor:
         """Return the array that is meant among what the model returns."""
@@ -285,14 +290,17 @@ class TorchBackend(Backend):
     def gradient(
         self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
     ) -> tuple[Tensor, Tensor]:
-        points, scores = self._scored(points, objective, targets, rows)
+        points, given = self._forward(points, rows)
         with torch.enable_grad(), advised():
-            # Rows are independent, so the gradient of their sum holds each row's own.
-            (gradients,) = (
-                torch.autograd.grad(scores.sum(), points, allow_unused=True) if scores.requires_grad else (None,)
-            )
-        if gradients is None:
-            raise ModelError(NOT_DIFFERENTIABLE)
+            if objective.function is not None or torch.float16 not in self._narrow:
+                scores = self._score(points, given, objective, targets)
+                gradients = _gradient(scores, points)
+            else:
+                outputs = self._meant(points, given)
+                held = outputs.detach().requires_grad_(True)
+                scores = objective.score(self, held, targets)
+                slopes = _gradient(scores, held)
+                gradients = pulled(self, _largest, slopes, lambda slopes: _gradient(outputs, points, slopes))
         return scores.detach().clone(), gradients.detach()
 
     def _served(self, array: Any, axis: int | None, rows: NDArray[np.intp]) -> Any:
@@ -314,6 +322,20 @@ _LINKS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "log_sigmoid": lambda x, axis: nn.functional.logsigmoid(x),
     "log": lambda x, axis: torch.log(x),
 }
+
+
+def _gradient(scores: Tensor, of: Tensor, slopes: Tensor | None = None) -> Tensor:
+    """Return a gradient, of the sum of scores or along slopes; raise ModelError where there is none."""
+    # Rows are independent, so the gradient of their sum holds each row's own.
+    along = torch.ones_like(scores) if slopes is None else slopes
+    (found,) = torch.autograd.grad(scores, of, along, allow_unused=True) if scores.requires_grad else (None,)
+    if found is None:
+        raise ModelError(NOT_DIFFERENTIABLE)
+    return found
+
+
+def _largest(slopes: Tensor) -> Tensor:
+    return slopes.flatten(1).abs().amax(dim=1) if slopes.ndim > 1 else slopes.abs()
 
 
 @lru_cache
