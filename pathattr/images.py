@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from pathattr.checks import is_number
 from pathattr.errors import InvalidInput, MissingExtra
 from pathattr.files import read_plain
 from pathattr.preprocessing import Preprocessing
@@ -56,7 +57,7 @@ class ImageModel:
         sides = () if self.size is None else self.size if isinstance(self.size, tuple) else (self.size,) * 2
         if (self.size is not None and len(sides) != 2) or not all(_is_integer(s) and s >= 1 for s in sides):
             raise InvalidInput(f"ImageModel takes size as one whole number, (height, width) or None; got {self.size!r}")
-        if not 0 < self.crop <= 1:
+        if not is_number(self.crop) or not 0 < self.crop <= 1:
             raise InvalidInput(f"ImageModel takes crop in (0, 1], such as 0.875; got {self.crop!r}")
         if self.size is None and self.crop != 1:
             raise InvalidInput(f"ImageModel crops to a size: with crop={self.crop!r} give size as well")
@@ -65,7 +66,9 @@ class ImageModel:
         if self.channels not in (None, 1, 3):
             raise InvalidInput(f"ImageModel takes channels=1 (grey), 3 (colour) or None; got {self.channels!r}")
         if isinstance(self.classes, str):
-            raise InvalidInput(f"ImageModel takes classes as a list of names; got the text {self.classes!r}")
+            raise InvalidInput(
+                f"ImageModel takes classes as a list of names; got the text {self.classes!r}: pass [{self.classes!r}]"
+            )
 
     @property
     def shape(self) -> tuple[int, int] | None:

@@ -66,6 +66,13 @@ LIKELY = {
     "pathattr/preprocessing.py": ("preprocessing", "baselines"),
     "pathattr/layout.py": ("layout", "explainer"),
     "pathattr/numpy_backend.py": ("backend",),
+    "pathattr/arguments.py": ("arguments",),
+    "pathattr/outputs.py": ("outputs",),
+    "pathattr/heads.py": ("outputs", "advice_models", "backend", "torch"),
+    "pathattr/rows.py": ("arguments", "advice_models", "torch_state"),
+    "pathattr/replay.py": ("settings", "explainer"),
+    "pathattr/path_settings.py": ("settings", "explainer"),
+    "pathattr/archives.py": ("archives",),
     "backends/pathattr_torch/backend.py": ("torch", "peers"),
 } | {
     f"pathattr/{name}.py": ("families", "published")
@@ -809,9 +816,180 @@ REFINEMENT = [
     ),
 ]
 
+CALLS = [
+    Fault(
+        "argument-mark-ignored", "pathattr/arguments.py",
+        "array[(*(slice(None),) * axis, rows)]",
+        "array[rows]",
+        "entries of an argument are taken along its first axis, whatever its mark says",
+    ),
+    Fault(
+        "argument-by-its-last-axis", "pathattr/arguments.py",
+        "tuple(self.value.shape[:1]) == (batch,)",
+        "tuple(self.value.shape[-1:]) == (batch,)",
+        "an argument whose last axis is as long as the batch has a row for each example",
+    ),
+    Fault(
+        "argument-mark-lost-inside", "pathattr/arguments.py",
+        "parts = tuple(_apart(name + key, part, mark, inside, depth + 1)",
+        "parts = tuple(_apart(name + key, part, None, inside, depth + 1)",
+        "the mark of a container does not hold for what is in it",
+    ),
+    Fault(
+        "arguments-exchanged", "pathattr/arguments.py",
+        "dict(zip(names, whole[count:], strict=True))",
+        "dict(zip(names, whole[count:][::-1], strict=True))",
+        "named arguments get each other's values",
+    ),
+    Fault(
+        "last-axis-of-classes", "pathattr/outputs.py",
+        "return 2 if backend.logits_last else None",
+        "return 2",
+        "a softmax runs over the last of three axes, whatever it holds",
+    ),
+    Fault(
+        "class-axis-without-the-batch", "pathattr/outputs.py",
+        "(values.ndim if class_axis < 0 else 0)",
+        "(values.ndim - 1 if class_axis < 0 else 0)",
+        "a class axis from the end is one too early",
+    ),
+    Fault(
+        "second-softmax", "pathattr/outputs.py",
+        'if link in (None, "softmax", "sigmoid") and sums',
+        'if link in ("softmax", "sigmoid") and sums',
+        "probabilities pass through a second softmax without a word",
+    ),
+    Fault(
+        "sigmoids-through-a-softmax", "pathattr/outputs.py",
+        "high > LIKELY and",
+        "high > 2.0 and",
+        "probabilities of a sigmoid each pass through a softmax without a word",
+    ),
+    Fault(
+        "first-of-several", "pathattr/heads.py",
+        "if len(held) == 1:",
+        "if held:",
+        "the first of several outputs is explained without a word",
+    ),
+    Fault(
+        "head-from-the-end", "pathattr/heads.py",
+        "get(len(outputs) + head)",
+        "get(-head - 1)",
+        "head=-1 is the first output",
+    ),
+    Fault(
+        "logits-last", "pathattr/heads.py",
+        'for key in ("logits", "output", "out"):',
+        'for key in ("out", "output", "logits"):',
+        "of a dict with logits and another output the other is explained",
+    ),
+    Fault(
+        "unmarked-unchecked", "pathattr/rows.py",
+        "if _comes_out_again(answer, own, host, spacing):",
+        "if own is not None:",
+        "an argument that may be meant in two ways is taken as a row for each example",
+    ),
+    Fault(
+        "first-example-checked", "pathattr/rows.py",
+        "for row in {0, len(host) - 1}:",
+        "for row in {0}:",
+        "an argument that fits the first example alone is taken as a row for each",
+    ),
+    Fault(
+        "batch-mates-alike", "pathattr/rows.py",
+        "together = answer(np.stack([point, probe]), np.zeros(2, np.intp))[1:]",
+        "together = answer(np.stack([probe, probe]), np.zeros(2, np.intp))[1:]",
+        "whether examples depend on each other is tried with two that are alike",
+    ),
+    Fault(
+        "what-was-said-stays", "pathattr/replay.py",
+        "self._said | changes",
+        "changes | self._said",
+        "what was said once is not changed",
+    ),
+    Fault(
+        "options-shared", "pathattr/replay.py",
+        "dict(value) if isinstance(value, Mapping) else value",
+        "value",
+        "a mapping of options goes on changing with the caller's",
+    ),
+    Fault(
+        "own-defaults-lost", "pathattr/replay.py",
+        "{**parameters(own.__mro__[1]), **taken}",
+        "{**taken, **parameters(own.__mro__[1])}",
+        "the defaults are those of the base class",
+    ),
+    Fault(
+        "published-chord", "pathattr/path_settings.py",
+        'gates = replace(gates, jumps="published") if given.published else gates',
+        "gates = replace(gates)",
+        "the published preset takes jumps along their chord",
+    ),
+    Fault(
+        "published-family", "pathattr/path_settings.py",
+        "family, usual = family.published()",
+        "_, usual = family.published()",
+        "the published preset takes our own family",
+    ),
+    Fault(
+        "said-rule-ignored", "pathattr/path_settings.py",
+        "return usual if said is None else said",
+        "return usual",
+        "the rule that is said is not taken",
+    ),
+    Fault(
+        "said-tolerance-ignored", "pathattr/path_settings.py",
+        "return float(said)",
+        "return TOLERANCE",
+        "the tolerance that is said is not taken",
+    ),
+    Fault(
+        "checksums-unread", "pathattr/archives.py",
+        "if self._told is not None and _digest(array)",
+        "if self._told is None and _digest(array)",
+        "arrays that were changed in their file are read",
+    ),
+    Fault(
+        "columns-as-rows", "pathattr/archives.py",
+        "array = array.T if by_columns else array",
+        "array = array.reshape(header.shape) if by_columns else array",
+        "an array stored by columns is read by rows",
+    ),
+    Fault(
+        "bound-ignored", "pathattr/archives.py",
+        "if size > bound:",
+        "if size > 1000 * bound:",
+        "a file may unpack to a thousand times what is allowed",
+    ),
+    Fault(
+        "cosines-transposed", "pathattr/ops.py",
+        "(other[None], own[:, None]) if inverse else",
+        "(other[None], own[:, None]) if not inverse else",
+        "the cosine matrix and its inverse are exchanged", ("families", "backend", "transforms", "torch"),
+    ),
+    Fault(
+        "cosine-blocks-alike", "pathattr/ops.py",
+        "np.arange(first, min(first + ROWS, size))",
+        "np.arange(min(ROWS, size - first))",
+        "beyond 1024 the rows of the cosine matrix begin again", ("transforms", "backend"),
+    ),
+    Fault(
+        "half-turns-dropped", "pathattr/ops.py",
+        "% (4 * size)",
+        "% (2 * size)",
+        "some cosines have the other sign", ("families", "backend", "transforms"),
+    ),
+    Fault(
+        "inverse-is-forward", "pathattr/ops.py",
+        "fft.idct(x, type=2",
+        "fft.dct(x, type=2",
+        "the inverse cosine transform goes forwards", ("families", "backend", "transforms"),
+    ),
+]  # fmt: skip
+
 FAULTS = [
     *SCHEDULES, *ORDERINGS, *FAMILIES, *QUADRATURE, *ENGINE, *EXPLAINER, *REST, *TORCH, *AXIOMS, *REFINEMENT, *METRICS,
-    *STUDIES, *PLOTS_AND_COMMANDS,
+    *STUDIES, *PLOTS_AND_COMMANDS, *CALLS,
 ]  # fmt: skip
 
 

@@ -102,7 +102,9 @@ def verify(
     try:
         case = Case(explainer, inputs, target, args=args, kwargs=kwargs, input_name=input_name, nudge=nudge)
         if (case.host == case.starts[:, 0]).all():
-            raise InvalidInput("every input equals its baseline: nothing moves, and no axiom says anything")
+            raise InvalidInput(
+                "every input equals its baseline: nothing moves, and no axiom says anything. Choose another baseline"
+            )
         diagnoses = diagnose(case)
     except ModelError as error:
         return Report((), (of_error(error),), settings, len(inputs))

@@ -82,7 +82,7 @@ class Scores:
         if self.metric != other.metric or len(self.score) != len(other.score):
             raise InvalidInput(
                 f"a comparison is paired, example by example: got {self.metric} of {len(self.score)} examples and "
-                f"{other.metric} of {len(other.score)}"
+                f"{other.metric} of {len(other.score)}; judge the same examples by one metric"
             )
         name = name or self.name
         return bootstrap(self[name] - other[name], confidence=confidence, seed=seed)

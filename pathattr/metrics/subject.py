@@ -75,7 +75,10 @@ class Subject(Question):
         """How the model is called, for metrics that explain anew."""
         adapter, host, self.layout = self.prepared(inputs, self.call)
         if not adapter.has_outputs:
-            raise InvalidInput("metrics ask the model for its outputs, which a GradientCallback does not give")
+            raise InvalidInput(
+                "metrics ask the model for its outputs, which a GradientCallback does not give: pass the model itself, "
+                "or NumpyModel(value, vjp)"
+            )
         self._engine = Engine(adapter, self.layout, LinearRamp(), RULES["midpoint"], self.most)
         self.examples = np.stack([self.layout.canonical(example) for example in host])
         """The inputs, (batch, channels, *spatial), float64; one channel where the user has none."""
@@ -250,7 +253,7 @@ def _check_judged(rows: NDArray[np.intp], values: Array) -> None:
 
 def _masks(masks: Any, boxes: Any, spatial: tuple[int, ...], batch: int) -> NDArray[np.bool_] | None:
     if masks is not None and boxes is not None:
-        raise InvalidInput("the object is told by masks or by boxes, not by both")
+        raise InvalidInput("the object is told by masks or by boxes, not by both: leave one out")
     if boxes is not None:
         return _boxed(boxes, spatial, batch)
     if masks is None:
@@ -283,7 +286,7 @@ def _from_file(path: str | PathLike[str]) -> Any:
     try:
         data = read_plain(path)
     except OSError as error:
-        raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from error
+        raise InvalidInput(f"cannot read {path}: {error.strerror or error}; check the path") from error
     if data[: len(ZIP)] == ZIP:  # an archive of several arrays, as an Attribution is, whatever the file is called
         return Attribution.load(path)
     try:

@@ -62,7 +62,7 @@ def class_index(name: str, classes: Sequence[str] | None) -> int:
     if name.isascii() and name.isdigit():
         index = int(name)
         if names and index >= len(names):
-            raise InvalidInput(f"class {name} is out of range: the model has {len(names)} classes")
+            raise InvalidInput(f"class {name} is out of range: the model has {len(names)} classes, from 0")
         return index
     if not names:
         raise InvalidInput(f"class {name!r}: this model names no classes, so a class is its index")
@@ -152,7 +152,9 @@ def _table(path: Path, classes: Sequence[str] | None) -> list[Item]:
         raise InvalidInput(f"{path} lists no pictures: one line each is needed below the header")
     without = [item.name for item in items if item.label is None]
     if without and len(without) < len(items):
-        raise InvalidInput(f"{path} gives no label to {len(without)} of {len(items)} pictures, such as {without[0]}")
+        raise InvalidInput(
+            f"{path} gives no label to {len(without)} of {len(items)} pictures, such as {without[0]}: label all or none"
+        )
     return items
 
 

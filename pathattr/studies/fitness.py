@@ -20,7 +20,7 @@ def check_masks(metrics: Mapping[str, Metric], data: Data) -> None:
     if needing and data.unmasked:
         raise InvalidInput(
             f"{', '.join(needing)} must know where the object is, and {len(data.unmasked)} of {len(data)} examples "
-            f"have neither mask nor box, such as {data.unmasked[0]}"
+            f"have neither mask nor box, such as {data.unmasked[0]}: give theirs, or leave the metric out"
         )
 
 

@@ -92,7 +92,7 @@ class Grid:
                 "aims at none: say steps='auto', or leave the tolerance out (tolerance=None)"
             )
         if not self.methods and not self.families:
-            raise InvalidInput("a grid needs a family or a method")
+            raise InvalidInput("a grid needs a family or a method: families=['svd'], or methods=['ig']")
         for name in self.methods:
             if name not in METHODS:
                 one_of("method", name, tuple(METHODS))

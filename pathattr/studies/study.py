@@ -76,7 +76,9 @@ class Study:
             raise InvalidInput("a study needs at least one setting and one metric")
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise InvalidInput(f"two settings are called {twice[0]!r}: tables tell settings apart by their names")
+            raise InvalidInput(
+                f"two settings are called {twice[0]!r}: tables tell settings apart by their names, so give one another"
+            )
         if target is not None:
             one_of("target", target, ("label", "predicted"))
         if target == "label" and data.labels is None:

@@ -48,7 +48,10 @@ class Work:
     def _judged(self, explainer: Explainer, places: Sequence[int], progress: Callable[[float], None]) -> Found:
         subject = self._subject(explainer, places)
         if subject.target.ndim != 1:
-            raise InvalidInput("a study judges one class per example, and this model's outputs have further axes")
+            raise InvalidInput(
+                "a study judges one class per example, and this model's outputs have further axes: pass a model that "
+                "returns one position's scores, (batch, classes)"
+            )
         steps = 1 + len(self.study.metrics)
         told = copy(explainer)  # the user's own keeps its progress; what it learnt of memory is shared
         told.progress = lambda done, total: progress(done / max(total, 1) / steps)
