@@ -258,3 +258,25 @@ def test_a_forgotten_batch_first_is_told_and_the_advice_works():
     with pytest.warns(UserWarning, match=r"batch_first=True"):
         pa.PathExplainer(encoder(False), **settings())(x, 0)
     pa.PathExplainer(encoder(True), **settings())(x, 0)  # warnings are errors here
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+def test_numpys_arrays_are_taken_along_the_axis_that_is_marked(framework, axis):
+    x, own = points(3), points(3, seed=1).numpy()  # three examples of three: along the wrong axis they fit as well
+
+    def value(z, m):
+        return np.tanh(z * m.T).sum(axis=1)
+
+    def vjp(z, cotangent, m):
+        return cotangent[:, None] * m.T * (1 - np.tanh(z * m.T) ** 2)
+
+    def function(z, m):
+        return torch.tanh(z * torch.as_tensor(m).T).sum(dim=1)
+
+    model, inputs = (pa.NumpyModel(value, vjp), x.numpy()) if framework == "numpy" else (function, x)
+    found = pa.PathExplainer(model, **settings())(inputs, 0, args=(pa.PerExample(own.T, axis=axis),)).numpy()
+    expected = alone(lambda row: lambda z: torch.tanh(z * torch.as_tensor(row)).sum(dim=1), x, lambda i: (own[i],), 0)
+    np.testing.assert_allclose(
+        found, expected.numpy(), rtol=1e-12, atol=1e-14
+    )  # float64, the same sums in other blocks
