@@ -67,7 +67,7 @@ LIKELY = {
     "pathattr/layout.py": ("layout", "explainer"),
     "pathattr/numpy_backend.py": ("backend",),
     "pathattr/arguments.py": ("arguments",),
-    "pathattr/outputs.py": ("outputs",),
+    "pathattr/outputs.py": ("outputs", "advice_models"),
     "pathattr/heads.py": ("outputs", "advice_models", "backend", "torch"),
     "pathattr/rows.py": ("arguments", "advice_models", "torch_state"),
     "pathattr/replay.py": ("settings", "explainer"),

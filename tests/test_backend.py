@@ -187,6 +187,8 @@ Heads = namedtuple("Heads", ["features", "logits"])
         {"scores": A, "loss": None},
         SimpleNamespace(logits=A, hidden=B),
         (SimpleNamespace(logits=A),),
+        {"output": B, "logits": A, "out": B},
+        {"out": B, "output": A},
     ],
 )
 def test_the_output_that_is_meant_is_found(outputs):
