@@ -178,8 +178,8 @@ def _indices(target: Any, outputs: NDArray[Any], class_axis: int | None) -> NDAr
     if target is None:
         if len(shape) > 1 and not single:
             raise InvalidInput(
-                f"the model returns outputs of shape {shape} for each example: pass target=(...), one index per axis, or "
-                "a model that returns the scores of one place"
+                f"the model returns outputs of shape {shape} for each example: pass target=(...), one index per axis, "
+                "or a model that returns the scores of one place"
             )
         flat = outputs.reshape(batch, -1).argmax(axis=1)
         return np.stack([flat * (axis == 0) for axis in range(len(shape))], axis=1) if shape else flat[:, None][:, :0]
