@@ -58,6 +58,11 @@ def grey():
     return pa.ImageModel(keras.Sequential(layers), size=16)
 
 def bare(): return grey().model
+
+def either():
+    start = keras.Input((None, None, None))
+    cut = keras.layers.Lambda(lambda x: keras.ops.reshape(keras.ops.tanh(x), (keras.ops.shape(x)[0], -1))[:, :5])
+    return pa.ImageModel(keras.Model(start, cut(start)), size=16)
 """
 
 JAX = """
@@ -71,6 +76,8 @@ def model(params, x):
     return jnp.tanh(y).mean((1, 2))
 
 def grey(): return pa.ImageModel((model, kernel), size=16)
+def first(params, x): return params * jnp.tanh(x).reshape(len(x), -1)[:, :5]
+def either(): return pa.ImageModel((first, jnp.full(5, 2.0)), size=16)
 """
 
 
@@ -131,6 +138,30 @@ def test_a_model_of_one_channel_is_compared_and_verified(here, spec, capsys):
     said = capsys.readouterr()
     assert status == 0, said
     assert json.loads((here / "out" / "verify.json").read_text())["passed"]
+
+
+@pytest.mark.parametrize("framework", ["jax", "keras"])
+def test_a_model_that_takes_channels_first_and_last_is_told_by_an_option(here, capsys, framework):
+    commands = (["explain", "a.png"], ["compare", "a.png", "--family", "linear,svd"], ["verify", "--pictures", "a.png"])
+    model = ["-m", f"own_{framework}.py:either"]
+    for command in commands if framework == "jax" else commands[:1]:
+        assert run(*command, *model) == 1
+        assert "say --channel-axis 1 for first, or --channel-axis -1 for last" in failure(capsys)
+        for axis in (1, -1):
+            forced = ["--force"] if command[0] != "verify" else []
+            status = run(*command, *model, "--channel-axis", axis, *forced)
+            assert status == 0 or command[0] == "verify"  # which may find an axiom that fails
+            assert "channels first and with channels last" not in capsys.readouterr().err
+    shapes = {}
+    for axis in (1, -1):
+        assert run("explain", "a.png", *model, "--channel-axis", axis, "--force") == 0
+        shapes[axis] = pa.Attribution.load(here / "out" / "a.npz").attributions.shape
+    assert shapes == {1: (1, 3, 16, 16), -1: (1, 16, 16, 3)}
+    # What was said is part of the question.
+    assert run("explain", "a.png", *model, "--channel-axis", 1) == 1
+    assert "channel_axis -1 there, 1 now" in failure(capsys)
+    assert run("explain", "a.png", *model, "--channel-axis", 3) == 1
+    assert "--channel-axis is 1 for channels first or -1 for last; got 3" in failure(capsys)
 
 
 def test_a_bare_model_is_told_its_size(here, capsys):

@@ -1,6 +1,7 @@
 """Options that mean nothing beside the others: refused or noted, and what the refusal advises works."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -128,3 +129,33 @@ def test_a_grid_takes_a_tolerance_only_beside_auto():
         Grid(families=["svd"], steps=3, tolerance=0.1)
     assert Grid(families=["svd"], steps=3).aim is None
     assert Grid(families=["svd"], tolerance=0.1).aim == 0.1
+
+
+def test_a_picture_that_is_its_own_baseline_is_noted(here, capsys):
+    Image.new("RGB", (8, 8)).save(here / "black.png")
+    command = ["explain", "black.png", "-m", "own.py:plain", "--steps", "4"]
+    assert cli.run(command) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("note: black.png is its own baseline, nothing moves and every attribution is 0: say another")
+    assert not pa.Attribution.load(here / "pathattr-out" / "black.npz").attributions.any()
+    assert cli.run([*command, "--baseline", "1", "--force"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_names_that_the_font_of_figures_lacks_are_told_once(here, capsys):
+    """A line for each character of each figure would bury what else is said."""
+    names = "\ndef named(): return pa.ImageModel(plain(), classes=['漢字', '日本', '中国', '韓国'])\n"
+    (here / "named.py").write_text(MODEL + names)
+    Image.new("RGB", (8, 8), "red").save(here / "b.png")
+    from pathattr.cli import terminal
+
+    terminal._SAID.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = terminal.warn_in_a_line
+        assert cli.run(["explain", "a.png", "b.png", "-m", "named.py:named", "--steps", "4"]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("lacks characters of some name, which are drawn as boxes") == 1
+    assert said.err.count("\n") == 1
+    record = json.loads((here / "pathattr-out" / "a.json").read_text(encoding="utf-8"))
+    assert record["target_name"] in ("漢字", "日本", "中国", "韓国")

@@ -1,11 +1,14 @@
 """Model specs: what each form makes, and that every failure is a sentence."""
 
+import json
+import os
 import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import pathattr as pa
 from pathattr import scenes, specs
@@ -150,7 +153,8 @@ def test_timm_models_bring_their_evaluation_settings(monkeypatch):
         infer_imagenet_subset=lambda model: "imagenet-1k",
         ImageNetInfo=lambda subset: info,
     )
-    created = SimpleNamespace(eval=lambda: "the model")
+    created = SimpleNamespace(num_classes=2, pretrained_cfg={"hf_hub_id": "timm/net.a1_in1k"})
+    created.eval = lambda: created
     fake_module(
         monkeypatch,
         "timm",
@@ -159,10 +163,47 @@ def test_timm_models_bring_their_evaluation_settings(monkeypatch):
         create_model=lambda name, pretrained: created,
     )
     model = load_model("timm:net.a1_in1k")
-    assert (model.model, model.size, model.crop) == ("the model", (240, 200), 0.95)
+    assert (model.model, model.size, model.crop) == (created, (240, 200), 0.95)
     assert model.classes == ("name 0", "name 1")
     with pytest.raises(pa.InvalidInput, match="list_models"):
         load_model("timm:nett")
+
+
+def test_torchvision_models_without_weights_or_classes_are_refused(monkeypatch):
+    """Detectors' transforms crop nothing and clips are cropped like pictures; random weights are never explained."""
+    detector = SimpleNamespace(transforms=lambda: SimpleNamespace(), meta={"categories": ["cat"]})
+    models = SimpleNamespace(
+        get_model_weights=lambda name: SimpleNamespace(DEFAULT=detector) if name == "detector" else SimpleNamespace(),
+        get_model=lambda name, weights: pytest.fail("made"),
+    )
+    fake_module(monkeypatch, "torchvision", models=models)
+    with pytest.raises(pa.InvalidInput, match=r"torchvision has no weights for 'bare', and random ones .*file.py:func"):
+        load_model("torchvision:bare")
+    with pytest.raises(pa.InvalidInput, match=r"'detector' classifies no single pictures.*list_models"):
+        load_model("torchvision:detector")
+
+
+@pytest.mark.parametrize(
+    ("source", "classes", "fails", "told"),
+    [
+        ({"url": ""}, 2, None, "timm has no weights for 'net', and random ones explain nothing"),
+        ({"url": "https://weights.example/net"}, 0, None, "gives features and has no classes"),
+        ({}, 2, "No pretrained weights exist for net.", "no weights that fit .*No pretrained weights exist for net"),
+    ],
+)
+def test_timm_models_without_weights_or_classes_are_refused(monkeypatch, source, classes, fails, told):
+    """Versions before 0.8 warn of missing weights and fill in random ones; later ones raise RuntimeError."""
+
+    def create_model(name, pretrained):
+        if fails:
+            raise RuntimeError(fails)
+        created = SimpleNamespace(num_classes=classes, default_cfg=source)
+        created.eval = lambda: created
+        return created
+
+    fake_module(monkeypatch, "timm", is_model=lambda name: True, create_model=create_model)
+    with pytest.raises(pa.InvalidInput, match=f"{told}.*timm.list_pretrained.. names models with weights"):
+        load_model("timm:net")
 
 
 @pytest.mark.parametrize(
@@ -287,3 +328,57 @@ print("done")
         [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=False, timeout=300
     )
     assert done.stdout.strip().endswith("done"), done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+@pytest.mark.parametrize("of", ["model", "processor"])
+def test_on_a_terminal_nobody_is_asked_whether_to_run_the_code_of_a_folder(tmp_path, of):
+    """The library asks where `trust_remote_code` is left open and someone could answer; the answer would be yes."""
+    import pty
+    import select
+    import time
+
+    if of == "model":
+        mapped = {"AutoConfig": "mine.Mine", "AutoModelForImageClassification": "mine.M"}
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "mine", "auto_map": mapped}))
+    else:
+        script = f"""
+from transformers import ViTConfig, ViTForImageClassification
+config = ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, image_size=8,
+                   patch_size=4)
+ViTForImageClassification(config).save_pretrained({str(tmp_path)!r})
+"""
+        subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+        settings = {"image_processor_type": "Mine", "auto_map": {"AutoImageProcessor": "mine.P"}}
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    (tmp_path / "mine.py").write_text("from pathlib import Path\nPath(__file__).with_name('ran').touch()\n")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    command = [sys.executable, "-c", "from pathattr.cli import main; main()"]
+    number, there = pty.openpty()
+    started = subprocess.Popen(
+        [*command, "explain", "a.png", "-m", f"hf:{tmp_path}"],
+        stdin=there, stdout=there, stderr=there,
+        cwd=tmp_path, env=os.environ | {"HF_MODULES_CACHE": str(tmp_path / "modules")},
+    )  # fmt: skip
+    os.close(there)
+    os.write(number, b"y\n" * 5)  # read by whoever asks
+    said, patience = b"", time.monotonic() + 300
+    while time.monotonic() < patience:
+        if not select.select([number], [], [], 1)[0]:
+            if started.poll() is not None:
+                break
+            continue
+        try:
+            part = os.read(number, 4096)
+        except OSError:  # how Linux tells that the other end is closed
+            break
+        if not part:
+            break
+        said += part
+    started.kill()
+    started.wait()
+    os.close(number)
+    text = said.decode().replace("\r\n", "\n")
+    assert "brings custom code, which is never run: load the model in a function" in text, text
+    assert "[y/N]" not in text, text
+    assert not list(tmp_path.rglob("ran"))

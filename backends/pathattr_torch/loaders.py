@@ -6,21 +6,40 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+from pathattr.blame import gist
 from pathattr.errors import InvalidInput, MissingExtra
 from pathattr.images import ImageModel
 from pathattr.preprocessing import Preprocessing
 
+_TIMM_SOURCES = ("url", "file", "state_dict", "hf_hub_id", "hf_hub")  # where a configuration may have weights from
+_TIMM_PRETRAINED = (
+    "timm.list_pretrained() names models with weights; load your own in a function and say file.py:function"
+)
+
 
 def load_torchvision(name: str) -> ImageModel:
-    """Return a torchvision classifier with its default weights."""
+    """Return a torchvision classifier with its default weights.
+
+    Raises InvalidInput for what has none, which would be random, and for what classifies no single pictures.
+    """
     torchvision = _library("torchvision", "torchvision, in the build that fits your torch")
     models = torchvision.models
     try:
-        weights = models.get_model_weights(name).DEFAULT
+        weights = getattr(models.get_model_weights(name), "DEFAULT", None)
     except ValueError as error:
         raise InvalidInput(f"torchvision has no model {name!r}; torchvision.models.list_models() names them") from error
-    model = models.get_model(name, weights=weights).eval()
+    if weights is None:
+        raise InvalidInput(
+            f"torchvision has no weights for {name!r}, and random ones explain nothing: name another model, or load "
+            "your weights in a function and say file.py:function"
+        )
     transforms = weights.transforms()
+    if not isinstance(getattr(transforms, "crop_size", None), int | list | tuple) or "categories" not in weights.meta:
+        raise InvalidInput(
+            f"torchvision's {name!r} classifies no single pictures: torchvision.models.list_models("
+            "module=torchvision.models) names those that do; wrap others in a function and say file.py:function"
+        )
+    model = models.get_model(name, weights=weights).eval()
     crop = _number(transforms.crop_size)
     return ImageModel(
         model,
@@ -32,11 +51,22 @@ def load_torchvision(name: str) -> ImageModel:
 
 
 def load_timm(name: str) -> ImageModel:
-    """Return a pretrained timm model; its evaluation settings give size, crop and normalisation."""
+    """Return a pretrained timm model; its evaluation settings give size, crop and normalisation.
+
+    Raises InvalidInput where there are no weights, which some versions fill in at random, or no classifier.
+    """
     timm = _library("timm", "timm")
     if not timm.is_model(name.partition(".")[0]):
         raise InvalidInput(f"timm has no model {name!r}; timm.list_models() names them")
-    model = timm.create_model(name, pretrained=True).eval()
+    try:
+        model = timm.create_model(name, pretrained=True).eval()
+    except RuntimeError as error:  # no weights, no such tag, or weights of other shapes
+        raise InvalidInput(f"timm:{name} has no weights that fit ({gist(error)}): {_TIMM_PRETRAINED}") from error
+    source = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
+    if not any(source.get(key) for key in _TIMM_SOURCES):
+        raise InvalidInput(f"timm has no weights for {name!r}, and random ones explain nothing: {_TIMM_PRETRAINED}")
+    if not model.num_classes:
+        raise InvalidInput(f"timm:{name} gives features and has no classes: {_TIMM_PRETRAINED}")
     config = timm.data.resolve_model_data_config(model)
     return ImageModel(
         model,
@@ -59,9 +89,15 @@ def load_huggingface(name: str) -> ImageModel:
         )
         processor = transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
+        if "custom code" in str(error) or "trust_remote_code" in str(error):
+            raise InvalidInput(
+                f"hf:{name} brings custom code, which is never run: load the model in a function of yours and say "
+                "file.py:function"
+            ) from error
         reason = (str(error).strip().splitlines() or ["unknown reason"])[0]
         raise InvalidInput(
-            f"no image classifier with safetensors weights and a preprocessor at {name!r}: {reason}"
+            f"no image classifier with safetensors weights and a preprocessor at {name!r}: {reason.rstrip('.')}; check "
+            "the name, or save model and processor with save_pretrained and name that folder"
         ) from error
     _check_complete(name, loading)
     model = model.eval()

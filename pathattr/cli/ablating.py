@@ -80,6 +80,7 @@ def ablate(
     batch_size: opt.BatchOption = "32",
     seed: opt.SeedOption = 0,
     size: opt.SizeOption = None,
+    channel_axis: opt.ChannelAxisOption = None,
     parquet: Annotated[
         bool | None, typer.Option(help="The table as Parquet too; default: where pyarrow is installed.")
     ] = None,
@@ -112,7 +113,7 @@ def ablate(
     )
     folder = open_folder(out)
     _check_new(folder)
-    subject = Subject(load_model(model, backend=backend), model, device, size, backend)
+    subject = Subject(load_model(model, backend=backend), model, device, size, backend, channel_axis)
     pictures = collected(data, subject.model, subject.channel_axis, limit=limit, seed=seed)
     subject.settle(pictures.batch([0]).shown[0])  # type: ignore[index]  # pictures are always shown
     pictures.model, pictures.channel_axis = subject.model, subject.channel_axis

@@ -127,6 +127,7 @@ def explain(
     batch_size: opt.BatchOption = "32",
     seed: opt.SeedOption = 0,
     size: opt.SizeOption = None,
+    channel_axis: opt.ChannelAxisOption = None,
     out: opt.OutOption = Path("pathattr-out"),
     force: opt.ForceOption = False,
 ) -> None:
@@ -137,8 +138,8 @@ def explain(
     settings = opt.Settings(
         ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend, tolerance, nodes
     )
-    check_path(said(context), settings.check([family], size))
-    question = partial(_question, settings, model, device, size, target, contrast, [family])
+    check_path(said(context), settings.check([family], size, channel_axis))
+    question = partial(_question, settings, model, device, size, channel_axis, target, contrast, [family])
     named = names_of(pictures)
     if len(named) < len(pictures):
         say(f"note: {len(pictures) - len(named)} of the pictures were named more than once; each is explained once")
@@ -147,7 +148,7 @@ def explain(
         Claim(files := files_of(name, folder), files[-1], partial(question, path)) for name, path in named
     ]  # fmt: skip
     replaced = settle(claims, pictures, force)
-    subject = Subject(load_model(model, backend=backend), model, device, size, backend)
+    subject = Subject(load_model(model, backend=backend), model, device, size, backend, channel_axis)
     rows, statuses = [], []
     with _progress() as bar:
         task = bar.add_task("explaining", total=len(named) * SHARES)
@@ -193,6 +194,7 @@ def compare(
     batch_size: opt.BatchOption = "32",
     seed: opt.SeedOption = 0,
     size: opt.SizeOption = None,
+    channel_axis: opt.ChannelAxisOption = None,
     out: opt.OutOption = Path("pathattr-out"),
     force: opt.ForceOption = False,
 ) -> None:
@@ -201,13 +203,13 @@ def compare(
         ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend, tolerance, nodes
     )
     families = listed("--family", family)
-    check_path(said(context), settings.check(families, size))
+    check_path(said(context), settings.check(families, size, channel_axis))
     folder = open_folder(out)
     path = folder / f"{picture.stem}.compare.png"
-    question = partial(_question, settings, model, device, size, target, contrast, families, picture)
+    question = partial(_question, settings, model, device, size, channel_axis, target, contrast, families, picture)
     replaced = settle([_pair(path, question)], [picture], force)
     read = read_picture(picture)
-    subject = Subject(load_model(model, backend=backend), model, device, size, backend)
+    subject = Subject(load_model(model, backend=backend), model, device, size, backend, channel_axis)
     with _progress() as bar:
         task = bar.add_task(visible(picture.name), total=len(families))
         advance, options = partial(bar.advance, task), (target, contrast)
@@ -240,17 +242,18 @@ def verify(
     batch_size: opt.BatchOption = "32",
     seed: opt.SeedOption = 0,
     size: opt.SizeOption = None,
+    channel_axis: opt.ChannelAxisOption = None,
     out: opt.OutOption = Path("pathattr-out"),
 ) -> None:
     """Check the axioms on a model: what the path promises is judged, the rest shown. Status 1 if a promise fails."""
     settings = opt.Settings(ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend)
-    check_path(said(context) - {"seed"}, settings.check([family], size))  # the axioms draw too
+    check_path(said(context) - {"seed"}, settings.check([family], size, channel_axis))  # the axioms draw too
     named = names_of(pictures or [])
     folder = open_folder(out)
     path = folder / "verify.json"
     replaced = settle([Claim([path], path)], pictures or [])
     read = [(name, read_picture(picture)) for name, picture in named] or demo_subjects(SCENES, seed)
-    subject = Subject(load_model(model, backend=backend), model, device, size, backend)
+    subject = Subject(load_model(model, backend=backend), model, device, size, backend, channel_axis)
     with _progress() as bar:
         task = bar.add_task("verifying", total=None)
         watch = partial(_checking, bar, task)
@@ -281,6 +284,7 @@ def bench(
     backend: opt.BackendOption = None,
     batch_size: opt.BatchOption = "auto",
     size: opt.SizeOption = None,
+    channel_axis: opt.ChannelAxisOption = None,
     out: opt.OutOption = Path("pathattr-out"),
 ) -> None:
     """Tell what a model costs: a bare gradient, our overhead, the block that fits, the time for N pictures."""
@@ -289,11 +293,11 @@ def bench(
     settings = opt.Settings(
         overlap=overlap, steps=steps, output=output, batch_size=batch_size, backend=backend, tolerance=tolerance
     )
-    check_cost(said(context), *settings.check([family], size))
+    check_cost(said(context), *settings.check([family], size, channel_axis))
     folder = open_folder(out)
     path = folder / "bench.json"
     replaced = settle([Claim([path], path)], [])
-    subject = Subject(load_model(model, backend=backend), model, device, size, backend)
+    subject = Subject(load_model(model, backend=backend), model, device, size, backend, channel_axis)
     record = cost_of(subject, family, settings, count)
     write_json(path, record)
     tell_table(cost_table(record))
@@ -322,13 +326,16 @@ def _question(
     model: str,
     device: str | None,
     size: int | None,
+    channel_axis: int | None,
     target: str | None,
     contrast: str | None,
     families: Sequence[str],
     picture: Path,
 ) -> dict[str, Any]:
     """Return all that an answer depends on, as plain values."""
-    asked = {"model": model, "device": device, "size": size, "target": target, "contrast": contrast}
+    asked: dict[str, Any] = {"model": model, "device": device, "size": size, "target": target, "contrast": contrast}
+    if channel_axis is not None:
+        asked["channel_axis"] = channel_axis
     return {"picture": digest(picture), "family": ",".join(families), **asked, **asdict(settings)}
 
 

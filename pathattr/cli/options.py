@@ -64,6 +64,10 @@ BackendOption = Annotated[
     str | None, typer.Option(help="Force one, such as torch, tensorflow or jax; default: the model's own.")
 ]
 SeedOption = Annotated[int, typer.Option(help="For noise baselines and the shuffled ordering.")]
+ChannelAxisOption = Annotated[
+    int | None,
+    typer.Option(help="Where the model takes the channels: 1 for first, -1 for last; default: asked of the model."),
+]
 SizeOption = Annotated[int | None, typer.Option(help="Resize and crop pictures to this size.")]
 OutOption = Annotated[
     Path,
@@ -93,7 +97,9 @@ class Settings:
     tolerance: float = 0.02
     nodes: str | None = None
 
-    def check(self, families: Sequence[str], size: int | None = None) -> list[PathExplainer]:
+    def check(
+        self, families: Sequence[str], size: int | None = None, channel_axis: int | None = None
+    ) -> list[PathExplainer]:
         """Return an explainer without a model for each family.
 
         Raises InvalidInput for what can be told to be wrong without the model, before it is loaded.
@@ -102,6 +108,8 @@ class Settings:
             raise InvalidInput(f"unknown backend {self.backend!r}; the names are {', '.join(sorted(backends()))}")
         if size is not None and size < 1:
             raise InvalidInput(f"--size is the side of a picture in pixels, at least 1; got {size}")
+        if channel_axis not in (None, 1, -1):
+            raise InvalidInput(f"--channel-axis is 1 for channels first or -1 for last; got {channel_axis}")
         steps = whole_or_auto("--steps", self.steps)
         if steps != "auto" and steps > MOST_STEPS:
             raise InvalidInput(

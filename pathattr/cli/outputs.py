@@ -96,8 +96,8 @@ def _same_question(path: Path, asked: Mapping[str, Any]) -> None:
     if not isinstance(before, dict):
         told = "another question"
     else:
-        names = [name for name in now if before.get(name) != now[name]]
-        told = ", ".join(f"{name} {_short(before.get(name))} there, {_short(now[name])} now" for name in names)
+        names = [name for name in {**now, **before} if before.get(name) != now.get(name)]
+        told = ", ".join(f"{name} {_short(before.get(name))} there, {_short(now.get(name))} now" for name in names)
     raise InvalidInput(f"{path} answers another question ({told}): give another --out, or --force to replace it")
 
 

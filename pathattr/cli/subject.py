@@ -31,7 +31,10 @@ class Subject:
         device: str | None,
         size: int | None = None,
         backend: str | None = None,
+        channel_axis: int | None = None,
     ) -> None:
+        if channel_axis is not None:
+            image_model = replace(image_model, channel_axis=channel_axis)
         if size is not None:
             image_model = replace(image_model, size=size)
         probe = np.zeros((1, 3, 8, 8), np.float32)
@@ -77,7 +80,7 @@ class Subject:
                 if len(answered) > 1:
                     raise InvalidInput(
                         f"the model {self.spec} answers with channels first and with channels last, and nothing says "
-                        "which are meant: return ImageModel(model, channel_axis=1) for first, or -1 for last"
+                        "which are meant: say --channel-axis 1 for first, or --channel-axis -1 for last"
                     )
                 if answered:
                     self.model, self._axis, self._settled = model, answered[0], True
