@@ -14,6 +14,7 @@ from pathattr import (
     DCT,
     SVD,
     AdaptiveExplainer,
+    ApproximationThenFinest,
     Diffused,
     Diffusion,
     Energy,
@@ -337,3 +338,18 @@ def test_flags_are_true_or_false(value):
     with pytest.raises(InvalidInput, match=f"multiply must be True or False; got {value!r}"):
         SmoothGrad(MODEL, multiply=value)
     assert SmoothGrad(MODEL, multiply=np.bool_(True)).multiply is True
+
+
+def test_the_published_preset_takes_families_and_their_order_as_published():
+    for name in ("wavelet", "wavelet-coefficients"):
+        made = PathExplainer(MODEL, preset="published", family=name)
+        assert made.family == Wavelet(stop_at_odd=True)
+        assert made.ordering == ApproximationThenFinest()
+    assert PathExplainer(MODEL, family="wavelet").family == Wavelet()
+
+
+def test_a_tolerance_that_is_said_is_what_refinement_aims_at():
+    told = {tolerance: PathExplainer(MODEL, steps="auto", tolerance=tolerance) for tolerance in (0.3, 1e-3)}
+    assert {tolerance: made.tolerance for tolerance, made in told.items()} == {0.3: 0.3, 1e-3: 1e-3}
+    loose, strict = (made(INPUTS, 1).evaluations for made in told.values())
+    assert (loose < strict).all()
