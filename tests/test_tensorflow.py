@@ -450,6 +450,56 @@ def test_a_model_made_at_the_address_of_another_is_none_of_it():
         gc.collect()
 
 
+KEPT = "ignore:the model's outputs for an example depend on what else is in its batch"  # as batch statistics do
+
+
+@of_keras
+@pytest.mark.filterwarnings(KEPT)
+@pytest.mark.parametrize("training", [None, True])
+@pytest.mark.parametrize("way", ["lambda", "partial", "compiled", "object"])
+def test_a_keras_model_that_a_function_holds_stays_as_it_is(way, training):
+    layers = keras.layers
+    stack = [layers.Flatten(), layers.Dense(12, activation="tanh"), layers.BatchNormalization(), layers.Dropout(0.5)]
+    net = keras.Sequential([keras.Input(SHAPE), *stack, layers.Dense(4)])
+    state = [v for layer in net.layers for v in layer.variables if v.path] + [net.layers[3].seed_generator.state]
+    before = [np.array(v) for v in state]
+    functions = {
+        "lambda": lambda v: net(v, training=training),
+        "partial": partial(net, training=training),
+        "compiled": tf.function(lambda v: net(v, training=training)),
+        "object": type("Holder", (tf.Module,), {"__call__": lambda self, v: net(v, training=training)})(),
+    }
+    x = tf.constant(pictures(2), tf.float32)
+    first, second = (explainer(functions[way])(x, 1).attributions.numpy() for _ in range(2))
+    assert np.array_equal(first, second)
+    assert all(np.array_equal(a, np.array(v)) for a, v in zip(before, state, strict=True))
+    if not training:
+        assert relative(first, explainer(net)(x, 1).attributions) < 1e-5  # the same graph in float32
+
+
+def test_a_module_that_writes_to_its_variables_is_refused_and_stays_as_it_is():
+    class Normalised(tf.Module):
+        """Batch statistics, kept in a variable."""
+
+        def __init__(self):
+            super().__init__()
+            self.inner, self.mean = Smooth(), tf.Variable(tf.zeros(4, tf.float64))
+
+        def __call__(self, v, training=True):
+            out = self.inner(v)
+            if training:
+                self.mean.assign(0.9 * self.mean + 0.1 * tf.reduce_mean(out, 0))
+            return out - self.mean
+
+    model, x = Normalised(), tf.constant(pictures(2))
+    for function in (model, lambda v: model(v), tf.function(model)):
+        with pytest.raises(pa.ModelError, match=r"writes to its own variables .*\(training=False\)"):
+            explainer(function)(x, 1)
+    assert not model.mean.numpy().any()
+    found = explainer(lambda v: model(v, training=False))(x, 1)  # as it says
+    assert relative(found.attributions, explainer(Smooth())(x, 1).attributions) < 1e-12
+
+
 @pytest.mark.parametrize("make", [Smooth, keras_smooth, lambda: tf.function(SHARED)])
 def test_eight_threads_explain_one_model(make):
     batches = [np.random.default_rng(seed).normal(size=(2, *SHAPE)) for seed in range(8)]
@@ -902,6 +952,13 @@ again = pa.PathExplainer(model, steps=40)(x, 1)
 assert np.array_equal(found.attributions.numpy(), again.attributions)
 # The rule's own error at 40 nodes of a smooth model in float32.
 assert np.abs(found.gap).max() < 1e-2 * np.abs(found.score - found.baseline_score).max() + 1e-4, found.gap
+import warnings
+before = model.get_weights()
+for training in (None, True):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # rows depend on their batch, where statistics are the batch's
+        pa.PathExplainer(lambda v: model(v, training=training), steps=5)(torch.tensor(x), 1)
+    assert all(map(np.array_equal, before, model.get_weights()))
 assert "model_dtype" not in found.settings
 for dtype in ("float16", "bfloat16"):
     for last in ("float32", f"mixed_{dtype}"):

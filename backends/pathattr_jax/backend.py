@@ -253,9 +253,10 @@ class JaxBackend(JaxOps, Backend):
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Say what to do where the model cannot be traced."""
+        """Say what to do where the model cannot be traced; what Keras models write to themselves is dropped."""
         try:
-            yield
+            with pathattr_keras.undisturbed():
+                yield
         except _UNTRACEABLE as error:
             way = (
                 ". Or run it uncompiled: backend_options={'jit': False} allows Python control flow"

@@ -10,8 +10,9 @@ from typing import Any, Literal
 import jax
 
 import pathattr_keras
-from pathattr.errors import InvalidInput, ModelError
+from pathattr.errors import InvalidInput
 from pathattr.layout import unless_odd
+from pathattr_jax.training import check, parts
 from pathattr_jax.trees import is_array
 
 Kind = Literal["pair", "linen", "nnx", "equinox", "keras"]
@@ -47,6 +48,7 @@ def kind_of(model: Any) -> Kind | None:
 
 def functional(model: Any) -> Functional:
     """Return a model as a function of its arrays; raise InvalidInput or ModelError for one that is not ready."""
+    check(model)
     kind = kind_of(model)
     if kind is not None:
         return _KINDS[kind](model)
@@ -85,7 +87,7 @@ def channel_axis(model: Any, shape: Sequence[int]) -> int | None:
         first = next(_equinox_convolutions(model, len(shape) - 2), None)
         return 1 if first is not None and first.in_channels == shape[1] else None
     if kind == "nnx":
-        first = next((part for _, part in _parts(model) if _descends(part, "flax.nnx", "Conv")), None)
+        first = next((part for _, part in parts(model) if _descends(part, "flax.nnx", "Conv")), None)
         return unless_odd(-1, shape) if first is None else -1 if first.in_features == shape[-1] else None
     return unless_odd(-1, shape)
 
@@ -131,31 +133,12 @@ def _linen(model: Any) -> Functional:
 
 def _nnx(model: Any) -> Functional:
     library = sys.modules["flax.nnx"]
-    for path, part in _parts(model):
-        rate = getattr(part, "rate", getattr(part, "dropout_rate", 1))
-        training = getattr(part, "deterministic", None) is False and rate != 0
-        if training or getattr(part, "use_running_average", None) is False:
-            raise _in_training(".".join(map(str, path)), part, "model.eval()")
     definition, state = library.split(model)
     # A copy: what the call writes into the model, as intermediates or statistics, is dropped.
     return Functional(state, lambda tree, args, kwargs: library.merge(definition, tree)(*args, **kwargs))
 
 
-def _parts(model: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield the paths and modules in a module of nnx."""
-    library = sys.modules["flax.nnx"]
-    # The function is younger than the supported versions; before it, every object was to be walked.
-    yield from getattr(library, "iter_modules", library.iter_graph)(model)
-
-
 def _equinox(model: Any) -> Functional:
-    leaves = {
-        tuple(map(str, path)): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(model) if not is_array(leaf)
-    }
-    for path, leaf in leaves.items():
-        # A dropout of probability 0, as in every attention layer, does nothing in either mode.
-        if path[-1:] == (".inference",) and leaf is False and leaves.get((*path[:-1], ".p")) != 0:
-            raise _in_training("".join(path[:-1]).lstrip("."), None, "equinox.nn.inference_mode(model)")
     # What filter_jit, filter_vmap and the like return is a module too, but takes what the function in it takes.
     wrapper = type(model).__module__.startswith("equinox._") and type(model).__name__ != "BoundMethod"
     return Functional(model, lambda tree, args, kwargs: tree(*args, **kwargs), single=not wrapper)
@@ -171,15 +154,6 @@ def _keras(model: Any) -> Functional:
             return pathattr_keras.call(model, args, kwargs)
 
     return Functional([variable.value for variable in variables], call)
-
-
-def _in_training(where: str, part: Any, fix: str) -> ModelError:
-    named = f"its part {where!r}" if where else "it"
-    kind = "" if part is None else f" ({type(part).__name__})"
-    return ModelError(
-        f"the model is in training mode ({named}{kind}): dropout and batch statistics would make attributions random "
-        f"or dependent on batch-mates. Call {fix} first"
-    )
 
 
 _KINDS: dict[Kind, Callable[[Any], Functional]] = {

@@ -8,6 +8,7 @@ from pathattr_keras.models import (
     ending_link,
     is_keras,
     keras_backend,
+    undisturbed,
 )
 from pathattr_keras.randomising import layers, randomised
 
@@ -21,4 +22,5 @@ __all__ = [
     "keras_backend",
     "layers",
     "randomised",
+    "undisturbed",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 from pathattr.errors import InvalidInput
@@ -33,6 +34,12 @@ def compute_dtypes(model: Any) -> set[str]:
         return set()
     named = {str(getattr(layer, "compute_dtype", "")) for layer in _layers(model)}
     return named & {"float16", "bfloat16"}
+
+
+def undisturbed() -> AbstractContextManager[Any]:
+    """Drop what Keras models write to their own variables inside: statistics, states of layers and of seeds."""
+    scope = getattr(sys.modules.get("keras"), "StatelessScope", None)  # not in Keras 2
+    return nullcontext() if scope is None else scope()
 
 
 def check_built(model: Any) -> None:

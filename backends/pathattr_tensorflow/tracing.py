@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import threading
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
 
+import pathattr_keras
 from pathattr.arguments import Call, bound
 from pathattr.errors import ModelError
 from pathattr.heads import chosen
@@ -174,7 +175,16 @@ class Traces:
     def _traced(self, function: Callable[..., Any], tensors: Sequence[Any], autograph: bool = False) -> Any:
         # Asked for, and not called: TensorFlow warns of functions that are traced often.
         traced = tf.function(function, autograph=autograph, jit_compile=self._jit)
-        return traced.get_concrete_function(*(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors))
+        with pathattr_keras.undisturbed():
+            made = traced.get_concrete_function(*(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors))
+        written = sorted({node.op for node in _nodes(made) if node.op in _WRITING})
+        if written:
+            raise ModelError(
+                f"the model writes to its own variables when it is called ({', '.join(written)}), as in training: each "
+                "of a path's points would change it, and the numbers of the next. Call what does so for inference "
+                "(training=False), or pass a model that returns what it would write"
+            )
+        return made
 
 
 _plainly = tf.autograph.experimental.do_not_convert
@@ -231,6 +241,19 @@ def _text(function: Any) -> bytes:
         node.attr.pop("_user_specified_name", None)
     outputs = ",".join(numbered(tensor.name) for tensor in function.outputs)
     return bytes(definition.SerializeToString(deterministic=True)) + outputs.encode()
+
+
+_WRITING = {"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"} | {
+    f"ResourceScatter{what}" for what in ("Add", "Sub", "Mul", "Div", "Min", "Max", "Update", "NdUpdate", "NdAdd")
+}
+
+
+def _nodes(function: Any) -> Iterator[Any]:
+    """Yield the operations of a concrete function's graph, and of the functions that it calls."""
+    definition = function.graph.as_graph_def()
+    yield from definition.node
+    for called in definition.library.function:
+        yield from called.node_def
 
 
 def _leaves(values: Sequence[Any]) -> list[Any]:

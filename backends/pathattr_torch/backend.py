@@ -260,7 +260,7 @@ class TorchBackend(Backend):
             # A copy, which the model may change in place.
             copy = self._modes.entering(points, self._own)
             args, kwargs = self._call.served(copy, self._batch, lambda array, axis: self._served(array, axis, rows))
-            with autocast(self._device.type, self._autocast):
+            with autocast(self._device.type, self._autocast), pathattr_keras.undisturbed():
                 given = pathattr_keras.call(self._model, args, kwargs) if self._keras else self._callee(*args, **kwargs)
             returned = {leaf.dtype for leaf in tree_leaves(given) if isinstance(leaf, Tensor)} & set(HALF)
             self._narrow |= returned
