@@ -456,13 +456,13 @@ REST = [
 TORCH = [
     Fault(
         "torch-first-target", "backends/pathattr_torch/backend.py",
-        "return points, objective.score(self, explained, targets)",
-        "return points, objective.score(self, explained, targets[:1].repeat(len(targets), axis=0))",
+        "scores: Tensor = objective.score(self, explained, targets)",
+        "scores: Tensor = objective.score(self, explained, targets[:1].repeat(len(targets), axis=0))",
         "gradients of the sum over the batch for the first row's target",
     ),
     Fault(
         "torch-mean", "backends/pathattr_torch/backend.py",
-        "torch.autograd.grad(scores.sum(), points", "torch.autograd.grad(scores.mean(), points",
+        "along = torch.ones_like(scores) if", "along = torch.full_like(scores, 1 / len(scores)) if",
         "gradients over the number of points",
     ),
     Fault(
