@@ -150,6 +150,10 @@ class Backend(Ops):
     def asarray(self, array: NDArray[Any]) -> Any:
         """Return a NumPy array as a narrow one on the model's device."""
 
+    def constant(self, array: NDArray[Any], like: Any) -> Any:
+        """Return a NumPy array as the framework's beside another: narrow, as all are that transforms work on."""
+        return self.asarray(array)
+
     @abstractmethod
     def wide(self, array: Any) -> Any:
         """Return a NumPy or native array as a wide one on the model's device."""

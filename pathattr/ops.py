@@ -19,8 +19,8 @@ class Ops(ABC):
     """A dozen operations on a framework's own arrays; arithmetic and slicing are Python's operators."""
 
     @abstractmethod
-    def asarray(self, array: NDArray[Any]) -> Any:
-        """Return a NumPy array as a narrow one, where the others are."""
+    def constant(self, array: NDArray[Any], like: Any) -> Any:
+        """Return a NumPy array as the framework's, of another array's dtype and where that is."""
 
     @abstractmethod
     def einsum(self, equation: str, left: Any, right: Any) -> Any:
@@ -67,7 +67,7 @@ class Ops(ABC):
         product = f"{labels},z{old}->{labels.replace(old, 'z')}"
         size = x.shape[axis]
         blocks = [np.arange(first, min(first + ROWS, size)) for first in range(0, size, ROWS)]
-        parts = [self.einsum(product, x, self.asarray(cosines(size, rows, inverse=inverse))) for rows in blocks]
+        parts = [self.einsum(product, x, self.constant(cosines(size, rows, inverse=inverse), x)) for rows in blocks]
         return parts[0] if len(parts) == 1 else self.concat(parts, axis)
 
 
@@ -78,8 +78,8 @@ class NumpyOps(Ops):
     is in the block.
     """
 
-    def asarray(self, array: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(array)
+    def constant(self, array: NDArray[Any], like: Any) -> NDArray[Any]:
+        return np.asarray(array, dtype=like.dtype)
 
     def einsum(self, equation: str, left: Any, right: Any) -> NDArray[Any]:
         """Return the product, one matrix product per index of the labels `b`, `n` and those on both sides."""

@@ -69,19 +69,28 @@ class Walk:
         """Return evaluation points and increments (images, size, *example), and the increments of each term's gates."""
         overlap = self._rule.window - 1
         fresh = slice(first if self._points is None else first + overlap, first + size + overlap)
-        points, gates = self.at(self._low[:, fresh], self._high[:, fresh], self._share[:, fresh])
+        found, opened = self.at(self._low[:, fresh], self._high[:, fresh], self._share[:, fresh])
+        points, *gates = news = [found, *opened]
         if self._points is not None:
-            points = self._backend.concat([self._points, points], axis=1)
-            gates = [self._backend.concat([old, new], axis=1) for old, new in zip(self._gates, gates, strict=True)]
+            points, *gates = (
+                self._backend.concat([old, new], axis=1)
+                for old, new in zip([self._points, *self._gates], news, strict=True)
+            )
         moved = partial(_combine, self._rule.increment, size)
         made = _combine(self._rule.point, size, points), moved(points), [moved(gate) for gate in gates]
         # Last, so that a block for which there is no room leaves all as it was. Copies: views would keep whole blocks
         # in memory.
-        self._points, *self._gates = (self._backend.concat([part[:, -overlap:]], axis=1) for part in (points, *gates))
+        self._points, *self._gates = (
+            new if new.shape[1] == overlap else self._backend.concat([part[:, -overlap:]], axis=1)
+            for part, new in zip([points, *gates], news, strict=True)
+        )
         return made
 
     def at(self, low: Array, high: Array, share: Array) -> tuple[Any, list[Any]]:
-        """Return the points at edges (images, edges), natively (images, edges, *example), and each term's gates."""
+        """Return the points at edges (images, edges), natively (images, edges, *example), and each term's gates.
+
+        Gates have length 1 along axes on which all of them are the same.
+        """
         gates = [self._gate(term, low, high, share) for term in self.terms]
         points = self._start
         parts = [
@@ -106,16 +115,16 @@ class Walk:
         return [term.project(self._backend, part) for term, part in zip(self.terms, parts, strict=True)]
 
     def _gate(self, term: _Operands, low: Array, high: Array, share: Array) -> Any:
-        """Return a term's gates at edges (images, edges), wide (images, edges, *gate)."""
+        """Return a term's gates at edges (images, edges), wide (images, edges, *gate), 1 where all are the same."""
         backend, rank = self._backend, len(term.gate_shape)
 
         def at(alpha: Array) -> Any:
             column = alpha.reshape(*alpha.shape, *(1,) * rank)
             if self._schedule.jumping and not backend.has_float64:
                 # In float32 a gate may jump one edge early or late, past the sub-nodes that the jump was given.
-                return backend.wide(self._schedule.gates(np, column, term.strengths_on_host[:, None]))
+                return backend.wide(self._schedule.gates(np, column, term.distinct_on_host[:, None]))
             inside = bool(((column > 0) & (column < 1)).all())
-            return self._schedule.gates(backend, backend.wide(column), term.strengths[:, None], inside=inside)
+            return self._schedule.gates(backend, backend.wide(column), term.distinct[:, None], inside=inside)
 
         if not share.any():
             return at(low)
@@ -132,7 +141,6 @@ class _Operands:
         # Without channels the canonical channel axis, of length 1, leaves the equation.
         dropped = "" if layout.channel_axis is not None else "c"
         self.strengths_on_host = np.stack([_squeezed(path.strengths[k], term.gates, dropped) for path in paths])
-        self.strengths = backend.wide(self.strengths_on_host)
         self.gate_shape = self.strengths_on_host.shape[1:]
         self._factors = []
         labels = []
@@ -151,11 +159,29 @@ class _Operands:
         places = dict(zip(decomposition.labels, term.spectrum or decomposition.labels, strict=True))
         arranged = "bn" + "".join(places[label] for label in layout.labels)
         sizes = decomposition.sizes(term) | {"b": 1, "n": 1}
-        self._synthesis: Contraction = contraction([gates, *labels], arranged, sizes)
+        # Nothing but gates times coefficients: gates that are the same along an axis are made once. (Elsewhere another
+        # equation may be another order of products, and an example's rounding its batch-mates' matter.)
+        alike = (
+            [
+                axis
+                for axis, size in enumerate(self.gate_shape, start=1)
+                if size > 1 and (self.strengths_on_host == self.strengths_on_host.take([0], axis)).all()
+            ]
+            if len(term.factors) == 1 and set(gates) <= set(arranged)
+            else []
+        )
+        first = tuple(slice(0, 1) if axis in alike else slice(None) for axis in range(self.strengths_on_host.ndim))
+        self.distinct_on_host = self.strengths_on_host[first]
+        self.distinct = backend.wide(self.distinct_on_host)
+        self._kept = [axis for axis in range(len(gates)) if axis - 1 not in alike]
+        varied = "".join(gates[axis] for axis in self._kept)
+        self._synthesis: Contraction = contraction([varied, *labels], arranged, sizes)
         self._adjoint: Contraction = contraction([arranged, *labels], gates, sizes)
 
     def synthesise(self, backend: Backend, gates: Any) -> Any:
         """Return the equation's result for gates (images, nodes, *gate), arranged as the user's examples."""
+        if len(self._kept) < len(gates.shape):
+            gates = backend.reshape(gates, tuple(gates.shape[axis] for axis in self._kept))
         return self._synthesis(backend.einsum, [gates, *self._factors])
 
     def project(self, backend: Backend, gradients: Any) -> Any:

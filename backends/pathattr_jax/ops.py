@@ -17,8 +17,8 @@ from pathattr.ops import Applied, Ops
 class JaxOps(Ops):
     """Operations on JAX's arrays, wherever they are."""
 
-    def asarray(self, array: NDArray[Any]) -> jax.Array:
-        return jnp.asarray(array)
+    def constant(self, array: NDArray[Any], like: Any) -> jax.Array:
+        return jnp.asarray(array, like.dtype)
 
     def einsum(self, equation: str, left: Any, right: Any) -> jax.Array:
         # Some devices multiply float32 in fewer bits by default.

@@ -15,8 +15,8 @@ from pathattr.ops import Applied, Ops
 class TensorFlowOps(Ops):
     """Operations on TensorFlow's tensors."""
 
-    def asarray(self, array: NDArray[Any]) -> tf.Tensor:
-        return tf.constant(array)
+    def constant(self, array: NDArray[Any], like: Any) -> tf.Tensor:
+        return tf.constant(array, like.dtype)
 
     def einsum(self, equation: str, left: Any, right: Any) -> tf.Tensor:
         return tf.einsum(equation, left, right)

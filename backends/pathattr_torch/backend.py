@@ -205,11 +205,12 @@ class TorchBackend(Backend):
         return torch.index_select(x, 0, sent(rows, x.device))
 
     def finite(self, x: Any) -> Tensor:
-        # The largest magnitude is NaN or infinite where any number is: one reading, no array of flags.
-        return torch.isfinite(torch.linalg.vector_norm(torch.flatten(x, 1), float("inf"), dim=1))
+        # The largest or the smallest is NaN or infinite where any number is: no array of flags.
+        flat = torch.flatten(x, 1)
+        return torch.isfinite(flat.amax(1)) & torch.isfinite(flat.amin(1))
 
     def accumulate(self, total: Any, a: Any, b: Any) -> Tensor:
-        return total.add_(a * b)
+        return total.addcmul_(a, b) if a.dtype == b.dtype == total.dtype else total.add_(a * b)
 
     def link(self, name: str, outputs: Any, axis: int) -> Tensor:
         return _LINKS[name](outputs, axis)

@@ -1,4 +1,4 @@
-"""One level of a wavelet transform along one axis, and pyramids of them: by shifted sums, whatever the framework."""
+"""One level of a wavelet transform along one axis, and pyramids of them: by products with small matrices."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from pathattr.families.base import Transform
 from pathattr.layout import Array
 from pathattr.ops import Ops
 
+BLOCK = 16
+"""How many coefficients of each kind are taken at once: filters in blocks are matrix products, which cost less than as
+many shifted sums of whole arrays, and more the larger the block."""
 Kind = tuple[int, ...]
 """Of a band of one level: for each spatial axis 0 where it is smooth, 1 where it is a difference."""
 
@@ -60,42 +64,66 @@ class Filters:
 
     def merged(self, ops: Ops, low: Any, high: Any, axis: int, size: int) -> Any:
         """Return the signal of that size along an axis from its coefficients (the last of an odd one's falls away)."""
-        half, (before, after) = (size + 1) // 2, self.reach
-        if self.circular:
-            low, high = (_around(ops, part, axis, after, before) for part in (low, high))
-        else:
-            after = 0
-        phases: list[Any] = [None, None]
-        for s, r, g, h in self.taps():
-            window = slice(after - r, after - r + half)
-            for tap, part in ((g, low), (h, high)):
-                if tap:
-                    phases[s] = _added(phases[s], tap, _cut(part, axis, window))
-        outer, inner = low.shape[:axis], low.shape[axis + 1 :]
-        whole = ops.concat([ops.reshape(phase, (*outer, half, 1, *inner)) for phase in phases], axis + 1)
-        whole = ops.reshape(whole, (*outer, 2 * half, *inner))
-        return whole if size == 2 * half else _cut(whole, axis, slice(0, size))
+        half, (_, after) = (size + 1) // 2, self.reach
+        block = min(BLOCK, half)
+        blocks, matrix = -(-half // block), self._synthesis(block)
+        windows = [self._windows(ops, part, axis, after, block, blocks, len(matrix) // 2) for part in (low, high)]
+        return _flat(ops, _product(ops, [*windows[0], *windows[1]], axis + 1, matrix), axis, size)
 
     def split(self, ops: Ops, signal: Any, axis: int) -> tuple[Any, Any]:
         """Return the adjoint of `merged`: what each coefficient has of a signal."""
-        size = signal.shape[axis]
-        half, count, (before, after) = (size + 1) // 2, self.count(size), self.reach
-        if size < 2 * half:
+        count, (before, _) = self.count(signal.shape[axis]), self.reach
+        block = min(BLOCK, count)
+        blocks, matrix = -(-count // block), self._analysis(block)
+        if signal.shape[axis] % 2:
             signal = ops.concat([signal, _nothing(ops, signal, axis, 1)], axis)
-        pairs = ops.reshape(signal, (*signal.shape[:axis], half, 2, *signal.shape[axis + 1 :]))
-        phases = [_cut(pairs, axis + 1, s) for s in (0, 1)]
+        windows = self._windows(ops, signal, axis, 2 * before, 2 * block, blocks, len(matrix))
+        pairs = _product(ops, windows, axis + 1, matrix)
+        low, high = (_cut(pairs, axis + 1, slice(kind * block, (kind + 1) * block)) for kind in (0, 1))
+        return _flat(ops, low, axis, count), _flat(ops, high, axis, count)
+
+    def _windows(self, ops: Ops, array: Any, axis: int, before: int, step: int, blocks: int, length: int) -> list[Any]:
+        """Return arrays (..., blocks, part of a window, ...) that joined along the second of these are all windows.
+
+        The window of block j has `length` elements from j·step − before on; beyond its ends the array goes on around
+        the circle, or with zeros.
+        """
+        parts = -(-length // step)
+        after = (blocks + parts - 1) * step - before - array.shape[axis]
         if self.circular:
-            phases = [_around(ops, phase, axis, before, after) for phase in phases]
-        elif before:
-            rest = _nothing(ops, phases[0], axis, before)
-            phases = [ops.concat([rest, phase, rest], axis) for phase in phases]
-        parts: list[Any] = [None, None]
+            array = _around(ops, array, axis, before, after)
+        else:
+            ends = [_nothing(ops, array, axis, width) if width else None for width in (before, after)]
+            joined = [part for part in (ends[0], array, ends[1]) if part is not None]
+            array = ops.concat(joined, axis) if len(joined) > 1 else array
+        shape = *array.shape[:axis], blocks, step, *array.shape[axis + 1 :]
+        found = []
+        for first in range(0, length, step):
+            part = ops.reshape(_cut(array, axis, slice(first, first + blocks * step)), shape)
+            found.append(part if first + step <= length else _cut(part, axis + 1, slice(0, length - first)))
+        return found
+
+    @lru_cache(maxsize=128)  # noqa: B019 - a value of a few numbers
+    def _synthesis(self, block: int) -> Array:
+        """Return the matrix from a window of low and one of high coefficients to a block of the signal."""
+        before, after = self.reach
+        length, place = block + before + after, np.arange(block)
+        matrix = np.zeros((2, length, block, 2))
         for s, r, g, h in self.taps():
-            window = _cut(phases[s], axis, slice(before + r, before + r + count))
-            for kind, tap in enumerate((g, h)):
-                if tap:
-                    parts[kind] = _added(parts[kind], tap, window)
-        return parts[0], parts[1]
+            matrix[0, place - r + after, place, s] += g
+            matrix[1, place - r + after, place, s] += h
+        return matrix.reshape(2 * length, 2 * block)
+
+    @lru_cache(maxsize=128)  # noqa: B019 - a value of a few numbers
+    def _analysis(self, block: int) -> Array:
+        """Return the matrix from a window of a signal to a block of low coefficients and one of high ones."""
+        before, after = self.reach
+        length, place = block + before + after, np.arange(block)
+        matrix = np.zeros((length, 2, 2, block))
+        for s, r, g, h in self.taps():
+            matrix[place + r + before, s, 0, place] += g
+            matrix[place + r + before, s, 1, place] += h
+        return matrix.reshape(2 * length, 2 * block)
 
     def matrices(self, size: int) -> tuple[Any, Any]:
         """Return the sparse matrices (size, coefficients) of `merged`, for low and for high."""
@@ -195,9 +223,24 @@ def kinds(splits: Sequence[bool]) -> Iterator[Kind]:
     yield from product(*((0, 1) if splitting else (0,) for splitting in splits))
 
 
-def _added(total: Any, factor: float, array: Any) -> Any:
-    part = factor * array
-    return part if total is None else total + part
+def _product(ops: Ops, parts: Sequence[Any], axis: int, matrix: Array) -> Any:
+    """Return the product of arrays, joined along an axis, with a matrix (that axis, another in its place)."""
+    whole = ops.concat(parts, axis) if len(parts) > 1 else parts[0]
+    outer, inner = whole.shape[:axis], whole.shape[axis + 1 :]
+    # What lies inside as one axis, if at all: frameworks multiply stacks of matrices.
+    stack = ops.reshape(whole, (*outer, matrix.shape[0], prod(inner))) if inner else whole
+    # Images and nodes first, by the labels that they have elsewhere.
+    labels = "bnacdefghijklm"[:axis]
+    equation = f"{labels}yx,yz->{labels}zx" if inner else f"{labels}y,yz->{labels}z"
+    return ops.reshape(ops.einsum(equation, stack, ops.constant(matrix, stack)), (*outer, matrix.shape[1], *inner))
+
+
+def _flat(ops: Ops, blocks: Any, axis: int, size: int) -> Any:
+    """Return blocks (..., blocks, elements, ...) along one axis, the first `size` elements."""
+    shape = blocks.shape
+    whole = shape[axis] * shape[axis + 1]
+    joined = ops.reshape(blocks, (*shape[:axis], whole, *shape[axis + 2 :]))
+    return joined if size == whole else _cut(joined, axis, slice(0, size))
 
 
 def _cut(array: Any, axis: int, part: slice | int) -> Any:
