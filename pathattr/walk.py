@@ -149,7 +149,8 @@ class _Operands:
             if factor.shared:
                 array = _squeezed(factor.array, factor.labels, dropped)
             else:
-                array = np.stack([_squeezed(t.factors[index].array, factor.labels, dropped) for t in terms])
+                arrays = [_squeezed(t.factors[index].array, factor.labels, dropped) for t in terms]
+                array = arrays[0][None] if len(arrays) == 1 else np.stack(arrays)  # no copy of one
                 own = "b" + own
             labels.append(own)
             self._factors.append(backend.asarray(array))

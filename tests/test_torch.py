@@ -283,7 +283,7 @@ def test_cuda_equals_the_oracle(family):
 @pytest.mark.parametrize(
     "equation",
     ["bncpq,hp->bnchq", "hp,bncpq->bnchq", "ph,bncpq->bnchq", "bnchq,wq->bnchw", "qw,bnchq->bnchw",
-     "wq,bnchq->wbnch", "bnchw,hp->bnpcw", "np,bncpq->bncq", "hw,hw->hw"],
+     "wq,bnchq->wbnch", "bnpqh,pc->bncqh", "cn,bnpqh->bcpqh", "bnchw,hp->bnpcw", "np,bncpq->bncq", "hw,hw->hw"],
 )  # fmt: skip
 def test_products_of_two_operands_equal_einsum(equation):
     """Those of a matrix with a stack go another way than torch.einsum."""

@@ -175,7 +175,10 @@ class TorchBackend(Backend):
         first, axis, transposed = along
         matrix, stack = (left, right) if first else (right, left)
         matrix = matrix.T if transposed else matrix
-        return torch.matmul(stack, matrix) if axis == -1 else torch.matmul(matrix, stack)
+        if axis == -1:
+            return torch.matmul(stack, matrix)
+        product = torch.matmul(matrix, stack.flatten(axis + 1) if axis < -2 else stack)  # what lies inside as one axis
+        return product.reshape(*product.shape[: axis + stack.ndim + 1], *stack.shape[axis + 1 :])
 
     def clip(self, x: Any, low: float, high: float) -> Tensor:
         return torch.clamp(x, low, high)
@@ -341,7 +344,7 @@ def _largest(slopes: Tensor) -> Tensor:
 
 @lru_cache
 def _matrix_product(equation: str) -> tuple[bool, int, bool] | None:
-    """Tell how a matrix is applied to one of the last two axes of a stack; None where the equation says otherwise.
+    """Tell how a matrix is applied to one axis of a stack; None where the equation says otherwise.
 
     Whether the matrix comes first, the axis, and whether the matrix is to be transposed for `torch.matmul`.
     """
@@ -351,9 +354,9 @@ def _matrix_product(equation: str) -> tuple[bool, int, bool] | None:
         if len(matrix) != 2 or len(stack) < 3:
             continue
         for gone, new in (tuple(matrix), tuple(matrix[::-1])):
-            if gone in stack[-2:] and new not in stack and output == stack.replace(gone, new):
+            if gone in stack and new not in stack and output == stack.replace(gone, new):
                 axis = stack.index(gone) - len(stack)
-                return first, axis, (matrix[0] == gone) == (axis == -2)
+                return first, axis, (matrix[0] == gone) == (axis < -1)
     return None
 
 

@@ -48,7 +48,7 @@ class Laplacian(PathFamily):
         count = len(bands)
         # The residual of level j (1 finest) spans about the octave that ends at 2^(1-j) of the highest frequency.
         frequency = [0.0] + [2.0 ** -(count - 1 - k) for k in range(1, count)]
-        return stack_of_bands(bands, range(count), frequency)
+        return stack_of_bands(np.stack(bands, axis=1), range(count), frequency)
 
     def promises(self, shape: tuple[int, ...]) -> frozenset[str]:
         """Return the promises of the pyramid: an odd side loses its last pixel, so flips need even ones throughout."""

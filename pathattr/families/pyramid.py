@@ -10,9 +10,8 @@ from pathattr.families.base import Decomposition, Factor, Term, norms
 from pathattr.layout import Array, spatial_labels
 
 
-def stack_of_bands(bands: Sequence[Array], scale: Sequence[int], frequency: Sequence[float]) -> Decomposition:
-    """Return bands (channels, *spatial) as a decomposition with one gate per channel and band."""
-    stack = np.stack(bands, axis=1)
+def stack_of_bands(stack: Array, scale: Sequence[int], frequency: Sequence[float]) -> Decomposition:
+    """Return bands (channels, bands, *spatial) as a decomposition with one gate per channel and band."""
     labels = "ck" + spatial_labels(stack.ndim - 2)
     term = Term(
         "ck",
@@ -22,7 +21,7 @@ def stack_of_bands(bands: Sequence[Array], scale: Sequence[int], frequency: Sequ
         frequency=np.asarray(frequency, dtype=np.float64),
         scale=np.asarray(scale, dtype=np.float64),
     )
-    return Decomposition(bands[0].shape, (term,))
+    return Decomposition((len(stack), *stack.shape[2:]), (term,))
 
 
 def halves_evenly(sides: Sequence[int], levels: int) -> bool:

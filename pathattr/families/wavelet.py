@@ -91,6 +91,7 @@ class Wavelet(PathFamily):
 
     def _split(self, array: Array, axis: int) -> tuple[Array, Array]:
         """Return low-pass and high-pass coefficients along an axis, from which the array comes back to rounding."""
+        filters, orthogonal = Filters.of(self.name, self.mode), pywt.Wavelet(self.name).orthogonal
         low, high = pywt.dwt(array, self.name, self.mode, axis)
         # Filters are tabulated to limited precision and some (dmey) reconstruct approximately: what does not come back
         # is analysed in its turn, so that components sum to the difference.
@@ -98,10 +99,8 @@ class Wavelet(PathFamily):
             rest = array - self._merge(low, high, axis, array.shape[axis])
             if np.abs(rest).max(initial=0.0) <= 4 * np.finfo(np.float64).eps * np.abs(array).max(initial=0.0):
                 break
-            if pywt.Wavelet(
-                self.name
-            ).orthogonal:  # the adjoint is the inverse: coefficients change as little as can be
-                more = Filters.of(self.name, self.mode).split(NumpyOps(), rest, axis)
+            if orthogonal:  # the adjoint is the inverse: coefficients change as little as can be
+                more = filters.split(NumpyOps(), rest, axis)
             else:
                 more = pywt.dwt(rest, self.name, self.mode, axis)
             low, high = low + more[0], high + more[1]
@@ -111,22 +110,22 @@ class Wavelet(PathFamily):
         found = pywt.idwt(low, high, self.name, self.mode, axis)
         return np.asarray(found[(slice(None),) * axis + (slice(0, size),)])  # an odd side comes back one longer
 
-    def _images(self, pyramid: Pyramid, coefficients: Sequence[Array]) -> list[Array]:
-        """Return what each band alone comes to, at the full size."""
-        rest = iter(coefficients)
-        images = [next(rest)]
+    def _images(self, pyramid: Pyramid, coefficients: Sequence[Array]) -> Array:
+        """Return what each band alone comes to, at the full size: (channels, bands, *spatial)."""
+        images, *rest = (band[:, None] for band in coefficients)
         for sides, splits in reversed(pyramid.levels):
             smooth, *details = kinds(splits)
-            bands = [*((image, smooth) for image in images), *((next(rest), kind) for kind in details)]
-            images = [self._expanded(band, kind, sides, splits) for band, kind in bands]
+            bands = [(images, smooth), *zip(rest, details, strict=False)]
+            rest = rest[len(details) :]
+            images = np.concatenate([self._expanded(*band, sides, splits) for band in bands], axis=1)
         return images
 
-    def _expanded(self, band: Array, kind: Sequence[int], sides: Sequence[int], splits: Sequence[bool]) -> Array:
-        """Return a band one level up."""
-        for axis, (high, size, splitting) in enumerate(zip(kind, sides, splits, strict=True), start=1):
+    def _expanded(self, bands: Array, kind: Sequence[int], sides: Sequence[int], splits: Sequence[bool]) -> Array:
+        """Return bands (channels, bands, *spatial) of one kind one level up."""
+        for axis, (high, size, splitting) in enumerate(zip(kind, sides, splits, strict=True), start=2):
             if splitting:
-                band = self._merge(None if high else band, band if high else None, axis, size)
-        return band
+                bands = self._merge(None if high else bands, bands if high else None, axis, size)
+        return bands
 
     def promises(self, shape: tuple[int, ...]) -> frozenset[str]:
         """Return the promises of wavelets: flips for those of even symmetry, distance for orthogonal ones.

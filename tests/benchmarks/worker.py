@@ -136,7 +136,7 @@ def _first(side, run):
     given = []
     spent = seconds(lambda: given.append(run()), side.device)
     peak = side.peak()
-    added = (_resident("VmHWM") if peak is None else peak) - level
+    added = (resident("VmHWM") if peak is None else peak) - level
     forwards, gradients = (after - b for after, b in zip(side.counts(), before, strict=True))
     return spent, added, forwards, gradients, None if given[0] is None else side.numpy(given[0])
 
@@ -165,19 +165,25 @@ def _guarded(serve, pipe, job, *arguments):
 
 def _level(side):
     """Return the bytes in use, and begin a new record of the most in use: on the GPU, or of the process."""
-    gc.collect()
     if side.device == "cuda":
+        gc.collect()
         side.peak()
         return side.peak()  # the most since a moment ago is what is in use
+    return level()
+
+
+def level():
+    """Return the bytes that the process has, and begin a new record of the most that it has."""
+    gc.collect()
     with suppress(OSError, AttributeError):  # other systems' allocators
         ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    return _resident("VmRSS")
+    return resident("VmRSS")
 
 
-def _resident(name):
-    """Return VmRSS or VmHWM (the most since `_level`) of this process in bytes; elsewhere than Linux the most ever."""
+def resident(name):
+    """Return VmRSS or VmHWM (the most since `level`) of this process in bytes; elsewhere than Linux the most ever."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith(name))
