@@ -18,7 +18,7 @@ from pathattr.orderings import Frequency, Ordering
 
 MATRIX = 256
 """The longest axis that is transformed by a matrix: on a CPU its product takes as long as an FFT at about that length,
-and twice as long at 512; GPUs multiply longer ones for nothing."""
+and twice as long at 512."""
 
 
 @dataclass(frozen=True)

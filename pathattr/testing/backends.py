@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import fft
 
 from pathattr.backend import Backend, Call
 from pathattr.errors import InvalidInput
 from pathattr.explainer import PathExplainer
 from pathattr.families import FAMILIES
 from pathattr.numpy_backend import LINK_FUNCTIONS, NumpyBackend
+from pathattr.ops import NumpyOps, Ops
 from pathattr.targets import LINKS, Contrast, Objective
 from pathattr.testing.models import TanhNetwork
 
@@ -166,8 +168,32 @@ def arrays_are_cut_and_joined(contract: Contract) -> None:
     contract.close(backend.to_numpy(backend.take(x, rows)), values[rows])
     index = np.array([[2, 1], [0, 0], [1, 1], [2, 0]], dtype=np.intp)
     contract.close(backend.to_numpy(backend.select(x, index)), values[np.arange(4), index[:, 0], index[:, 1]])
-    values[1, 2, 1], values[3, 0, 0] = np.nan, np.inf
-    assert backend.to_numpy(backend.finite(backend.asarray(values))).tolist() == [True, False, True, False]
+    values[0, 1, 0], values[1, 2, 1], values[3, 0, 0] = -np.inf, np.nan, np.inf
+    assert backend.to_numpy(backend.finite(backend.asarray(values))).tolist() == [False, False, True, False]
+
+
+@dataclass(frozen=True)
+class _Waves:
+    """Something to apply: along one axis into cosines, along another back out of them, times a constant."""
+
+    there: int
+    back: int
+
+    def __call__(self, ops: Ops, x: Any) -> Any:
+        return ops.idct(ops.dct(ops.constant(np.full((1, 1, 1), 0.5), x) * x, self.there), self.back)
+
+
+def transforms_equal_numpy(contract: Contract) -> None:
+    """The DCT and its inverse along any axis, alone and in a function that is applied; sizes 1, 2, odd and even."""
+    backend, rng = contract.wrapped(), np.random.default_rng(3)
+    for shape in ((1, 2, 5), (7, 1, 4), (3, 8, 2)):
+        values = rng.normal(size=shape)
+        x = backend.asarray(values)
+        for axis in range(3):
+            contract.close(backend.to_numpy(backend.dct(x, axis)), fft.dct(values, norm="ortho", axis=axis))
+            contract.close(backend.to_numpy(backend.idct(x, axis)), fft.idct(values, norm="ortho", axis=axis))
+            waves = _Waves(axis, (axis + 1) % 3)
+            contract.close(backend.to_numpy(backend.apply(waves, x)), waves(NumpyOps(), values))
 
 
 def links_equal_numpy(contract: Contract) -> None:
@@ -238,6 +264,7 @@ CHECKS = (
     einsum_equals_numpy,
     elementwise_operations_equal_numpy,
     arrays_are_cut_and_joined,
+    transforms_equal_numpy,
     links_equal_numpy,
     outputs_and_gradients_equal_the_oracle,
     attributions_equal_the_oracle,
