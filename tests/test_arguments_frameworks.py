@@ -134,3 +134,35 @@ def test_a_model_whose_rows_depend_on_batch_mates_is_told(framework):
 
     with pytest.warns(UserWarning, match="depend on what else is in its batch"):
         explain(model, native(framework, np.abs(X) + 0.5))
+
+
+NO_SCORES = {
+    "nothing along an axis": (lambda z: z[:, :0], lambda z: z, r"returned nothing: an array of shape \(\d+, 0\)"),
+    "None": (lambda z: None, lambda z: z, "returned NoneType, not an array"),
+    "a function": (lambda z: lambda: z, lambda z: (lambda: z)(), "returned function, not an array"),
+    "whole numbers": (lambda z: z > 0, lambda z: z, "not differentiable"),
+}
+
+
+@pytest.mark.parametrize("case", NO_SCORES)
+@pytest.mark.parametrize("framework", ["jax", "tensorflow"])
+def test_models_that_return_no_scores_say_what_to_return(framework, case):
+    model, mended, said = NO_SCORES[case]
+    with pytest.raises(pa.ModelError, match=said):
+        explain(model, native(framework, X))
+    np.testing.assert_allclose(explain(mended, native(framework, X)).score, X[:, 0])
+
+
+@pytest.mark.parametrize("framework", ["jax", "tensorflow"])
+def test_complex_outputs_and_scores_are_refused_with_the_way_to_real_ones(framework):
+    number = 1j if framework == "jax" else tf.constant(1j, tf.complex64)
+
+    def turned(z):
+        return (z if framework == "jax" else tf.cast(z, tf.complex64)) * number
+
+    x, size = native(framework, X), jnp.abs if framework == "jax" else tf.abs
+    with pytest.raises(pa.ModelError, match=r"complex64, and a score is a real number: explain (jnp|tf)\.abs"):
+        explain(turned, x)
+    with pytest.raises(pa.ModelError, match="complex64, and a score is a real number"):
+        pa.PathExplainer(lambda z: z, output=lambda z: turned(z)[:, 0], family="linear", channel_axis=None)(x)
+    np.testing.assert_allclose(explain(lambda z: size(turned(z)), x).score, np.abs(X[:, 0]), rtol=SINGLE)

@@ -54,6 +54,8 @@ def meant(
                 f"the model returned shape {outputs.shape} for {len(points)} points: expected one row for each. "
                 "Does it hold a fixed batch size, reduce over the batch, or take one example (then jax.vmap it)?"
             )
+        if not outputs.size:
+            raise ModelError(f"the model returned nothing: an array of shape {tuple(outputs.shape)}. Return its scores")
         return _floating(outputs, "the model returned")
 
     return forward

@@ -191,6 +191,8 @@ class TensorFlowBackend(TensorFlowOps, Backend):
                 f"the model returned shape {tuple(outputs.shape)} for {len(points)} points: expected one row for each. "
                 "Does it hold a fixed batch size, or reduce over the batch?"
             )
+        if 0 in outputs.shape:
+            raise ModelError(f"the model returned nothing: an array of shape {tuple(outputs.shape)}. Return its scores")
         return outputs
 
     def scores(self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]) -> Any:

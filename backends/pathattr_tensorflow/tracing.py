@@ -80,7 +80,9 @@ class Traces:
         everything, scored = self._everything(values), _plainly(objective.score)
 
         def score(targets: Any, points: Any, *tensors: Any) -> Any:
-            return scored(ops, _plainly(_singles)(everything(points, *tensors)), targets)
+            found = scored(ops, _plainly(_singles)(everything(points, *tensors)), targets)
+            _plainly(_check_real)(found, "the explained score is")
+            return found
 
         return self._of_callable("score", score, points, objective, targets, values)
 
@@ -141,6 +143,7 @@ class Traces:
 
         def array_in(outputs: Any) -> Any:
             found = chosen(outputs, lambda x: isinstance(x, tf.Tensor), self._call.head)
+            _check_real(found, "the model returned")
             returned.append(found.dtype)
             return _singles(found)
 
@@ -193,6 +196,7 @@ _OPS = TensorFlowOps()
 
 def _slopes(tape: Any, score: Any, of: Any, cotangent: Any = None) -> Any:
     """Return a gradient from a tape; raise ModelError where there is none."""
+    _check_real(score, "the explained score is")
     try:
         gradient = tape.gradient(score, of, output_gradients=cotangent)
     except LookupError as error:  # an operation for which TensorFlow has no gradient
@@ -200,6 +204,15 @@ def _slopes(tape: Any, score: Any, of: Any, cotangent: Any = None) -> Any:
     if gradient is None:
         raise ModelError(_NOT_DIFFERENTIABLE)
     return tf.convert_to_tensor(gradient)  # a model that gathers gives slices
+
+
+def _check_real(array: Any, what: str) -> None:
+    """Raise ModelError for complex numbers, whose gradient TensorFlow takes to be that of the real part."""
+    if array.dtype.is_complex:
+        raise ModelError(
+            f"{what} {array.dtype.name}, and a score is a real number: explain tf.abs, tf.math.real or tf.math.imag "
+            "of it"
+        )
 
 
 _NOT_DIFFERENTIABLE = (
