@@ -139,6 +139,7 @@ AMBIGUOUS = {
     "prototypes": (lambda z, p: -torch.cdist(z, p), points(3, 2, seed=4), 3),
     "mean of a table": (lambda z, t: z * t.mean(), points(2, 2, seed=4), 2),
     "largest of a table": (lambda z, t: z * t.max(), points(2, 2, seed=4), 2),
+    "its first row": (lambda z, t: z * t[0], points(2, 2, seed=4), 2),
     "sum of one row": (lambda z, t: z * t.sum(), points(1, 2, seed=4), 1),
     "mask of a pair": (lambda z, m: torch.einsum("bi,ij->bj", z, m), W, 2),
     "edges": (lambda z, e: torch.zeros_like(z).index_add(1, e[1], z[:, e[0]]), torch.tensor([[0, 1], [1, 1]]), 2),

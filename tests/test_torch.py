@@ -452,3 +452,12 @@ def test_explaining_a_torch_model_imports_no_other_framework():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_each_example_of_a_block_is_explained_for_its_own_target():
+    net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double().eval()
+    x, targets = torch.randn(3, 4, dtype=torch.float64), [0, 2, 1]
+    explain = pa.PathExplainer(net, family="linear", channel_axis=None, steps=4)
+    alone = torch.cat([explain(x[i : i + 1], target).attributions for i, target in enumerate(targets)])
+    # float64, the same sums in other blocks
+    torch.testing.assert_close(explain(x, targets).attributions, alone, rtol=1e-12, atol=1e-14)
