@@ -183,3 +183,9 @@ def test_black_pixels_of_a_float32_model_equal_its_black_baseline():
     weights = model[1].weight[0].detach().double().numpy().reshape(3, 8, 8)
     found = Infidelity(Noise(0.1))(subject, (inputs - black) * weights)
     assert (found["infidelity"] < 1e-10).all()  # scores of size 1 in single precision, squared
+
+
+def test_entries_that_equal_a_baseline_which_the_models_dtype_rounds_stay_as_they_are():
+    x = np.full((1, *SHAPE), 0.1, np.float32)  # no number of float32: the baseline is rounded as the input is
+    judged = Subject(LinearModel(np.ones(SHAPE)).model(), x)
+    assert Infidelity(Noise(0.3), samples=5, baseline=0.1)(judged, np.zeros(x.shape)).score == 0
