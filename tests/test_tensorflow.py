@@ -520,6 +520,10 @@ for steps in range(1, 12):
     for model in (lambda v: tf.reshape(v, (v.shape[0], -1)) @ weights, tf.function(lambda v: tf.reshape(v, (-1, 12)) @ weights)):
         pa.PathExplainer(model, steps=steps, output=lambda z: z[:, 0])(x)
         pa.PathExplainer(model, steps=steps)(x, 1)
+for size in range(300, 308):
+    for family in (pa.DCT(), pa.Wavelet(components="coefficients")):
+        mean = lambda v: tf.reduce_mean(v, axis=1, keepdims=True) * tf.ones((1, 3))
+        pa.PathExplainer(mean, family=family, steps=2, channel_axis=None)(tf.ones((1, size)), 1)
 """  # noqa: E501
 
 

@@ -50,12 +50,14 @@ class TensorFlowOps(Ops):
 
 def applied(function: Applied, *arrays: Any) -> Any:
     """Return function(ops, *arrays), traced once for equal functions and shapes."""
-    return _traced(function)(*arrays)
+    return _traced(function, tuple((tuple(array.shape), array.dtype) for array in arrays))(*arrays)
 
 
-@lru_cache(maxsize=32)
-def _traced(function: Applied) -> Callable[..., Any]:
-    return tf.function(lambda *arrays: function(_OPS, *arrays), autograph=False)
+@lru_cache(maxsize=64)
+def _traced(function: Applied, kinds: tuple[Any, ...]) -> Callable[..., Any]:
+    # Traced for its shapes here: of a function that it traces in calls for many shapes TensorFlow warns.
+    traced = tf.function(lambda *arrays: function(_OPS, *arrays), autograph=False)
+    return traced.get_concrete_function(*(tf.TensorSpec(*kind) for kind in kinds))
 
 
 def _is_array(thing: Any) -> bool:
