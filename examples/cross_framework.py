@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 import pathattr as pa
-from pathattr.images import prepare, read_picture
-from pathattr.registry import backend_for
-from pathattr.specs import load_model
+from pathattr.models.registry import backend_for
+from pathattr.models.specs import load_model
+from pathattr.pictures.image_model import prepare, read_picture
 
 
 def attributions(model, inputs, target, options, backend):

@@ -21,14 +21,14 @@ import numpy as np
 
 import pathattr as pa
 from pathattr import scenes
-from pathattr.baselines import Blur, Constant, Mean, Zero
-from pathattr.methods import METHODS
+from pathattr.methods.table import METHODS
 from pathattr.metrics.diffid import DiffID
 from pathattr.metrics.localisation import IoU, MassInside, PointingGame
 from pathattr.metrics.road import ROAD
 from pathattr.metrics.sparseness import Sparseness
-from pathattr.orderings import Leading, Scale
-from pathattr.specs import load_model
+from pathattr.models.specs import load_model
+from pathattr.paths.baselines import Blur, Constant, Mean, Zero
+from pathattr.paths.orderings import Leading, Scale
 from pathattr.studies import Arrays, Setting, Study, summarised
 from pathattr.studies.frequency import frequency_content
 
@@ -280,7 +280,7 @@ def write(page, blocks):
 
 
 def png(figure, name):
-    from pathattr.rendering import png_bytes
+    from pathattr.results.figures import png_bytes
 
     (PAGES / "images").mkdir(parents=True, exist_ok=True)
     (PAGES / "images" / f"{name}.png").write_bytes(png_bytes(figure))

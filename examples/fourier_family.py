@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pathattr.common.axes import spatial_labels, spectral_labels
 from pathattr.families import Decomposition, Factor, PathFamily, Term
-from pathattr.layout import spatial_labels, spectral_labels
-from pathattr.orderings import Frequency
+from pathattr.paths.orderings import Frequency
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from torch import nn
 
 import pathattr as pa
 from pathattr.metrics.roar import ROAR, Pictures
-from pathattr.rendering import png_bytes
+from pathattr.models.specs import load_model
+from pathattr.results.figures import png_bytes
 from pathattr.scenes import CLASSES, PREPROCESSING, generate
-from pathattr.specs import load_model
 
 # Series that share no picture with each other, nor with those of train_scenes.py.
 TRAINING, FRESH = 2_000_001, 2_000_002

@@ -2,12 +2,17 @@
 
 from importlib.metadata import version as _version
 
-from pathattr.adaptive_explainer import AdaptiveExplainer
-from pathattr.adaptive_path import AdaptivePath
-from pathattr.arguments import PerExample, Shared
-from pathattr.attribution import Attribution, Components
 from pathattr.axioms import verify
-from pathattr.baselines import (
+from pathattr.errors import InvalidInput, MissingExtra, ModelError, PathattrError
+from pathattr.families import DCT, SVD, Laplacian, Linear, PathFamily, Wavelet
+from pathattr.methods.adaptive_explainer import AdaptiveExplainer
+from pathattr.methods.gradients import GradientInput, SmoothGrad
+from pathattr.methods.path_explainer import PathExplainer
+from pathattr.models.arguments import PerExample, Shared
+from pathattr.models.numpy_backend import GradientCallback, NumpyModel
+from pathattr.models.targets import Contrast
+from pathattr.paths.adaptive import AdaptivePath
+from pathattr.paths.baselines import (
     Baseline,
     Black,
     Blur,
@@ -20,14 +25,8 @@ from pathattr.baselines import (
     White,
     Zero,
 )
-from pathattr.errors import InvalidInput, MissingExtra, ModelError, PathattrError
-from pathattr.explainer import PathExplainer
-from pathattr.families import DCT, SVD, Laplacian, Linear, PathFamily, Wavelet
-from pathattr.gradients import GradientInput, SmoothGrad
-from pathattr.guided import GuidedIG
-from pathattr.images import ImageModel
-from pathattr.numpy_backend import GradientCallback, NumpyModel
-from pathattr.orderings import (
+from pathattr.paths.guided import GuidedIG
+from pathattr.paths.orderings import (
     ApproximationThenFinest,
     Diffusion,
     Energy,
@@ -38,9 +37,10 @@ from pathattr.orderings import (
     Scale,
     Shuffled,
 )
-from pathattr.preprocessing import Preprocessing
-from pathattr.schedules import CosineRamp, HeatRamp, LinearRamp, Schedule, SigmoidRamp, StepRamp
-from pathattr.targets import Contrast
+from pathattr.paths.schedules import CosineRamp, HeatRamp, LinearRamp, Schedule, SigmoidRamp, StepRamp
+from pathattr.pictures.image_model import ImageModel
+from pathattr.pictures.preprocessing import Preprocessing
+from pathattr.results.attribution import Attribution, Components
 
 __version__ = _version("pathattr")
 

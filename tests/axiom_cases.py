@@ -13,7 +13,7 @@ import numpy as np
 from pathattr import LinearRamp, PathExplainer, StepRamp
 from pathattr.axioms import AXIOMS, Case, promised
 from pathattr.families import DCT, FAMILIES, SVD, Wavelet
-from pathattr.orderings import ApproximationThenFinest, Energy, Frequency
+from pathattr.paths.orderings import ApproximationThenFinest, Energy, Frequency
 from pathattr.testing import Quadratic, TanhNetwork
 
 SHAPE, ODD = (2, 8, 8), (2, 7, 6)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pathattr import LinearRamp, PathExplainer
 from pathattr.families import FAMILIES
-from pathattr.quadrature import RULES
+from pathattr.integration.quadrature import RULES
 from pathattr.testing import ReluNetwork, TanhNetwork
 
 SHAPE = (2, 6, 5)

@@ -265,7 +265,7 @@ def attribute(framework, dtype):
     """Return attributions and components by network, family and schedule, pictures channels first."""
     import pathattr as pa
     from pathattr.families import FAMILIES
-    from pathattr.schedules import SCHEDULES
+    from pathattr.paths.schedules import SCHEDULES
 
     results = {}
     for network in (*NETWORKS, WITH_TIES) if framework != "numpy" else ("mlp",):
@@ -320,7 +320,7 @@ def differences(found, expected):
 def table(path):
     """Write the differences of every framework from PyTorch in float64 as a page of the docs."""
     from pathattr.families import FAMILIES
-    from pathattr.schedules import SCHEDULES
+    from pathattr.paths.schedules import SCHEDULES
 
     measures = ("features: rel. L2", "features: max", "components: rel. L2", "components: max")
     lines = [

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pathattr import Attribution, InvalidInput, LinearRamp, ModelError, NumpyModel, PathExplainer, Samples, adaptive
+from pathattr import Attribution, InvalidInput, LinearRamp, ModelError, NumpyModel, PathExplainer, Samples
 from pathattr.families import FAMILIES
-from pathattr.numpy_backend import NumpyBackend
-from pathattr.refinement import START
+from pathattr.integration import refined as adaptive
+from pathattr.integration.refinement import START
+from pathattr.models.numpy_backend import NumpyBackend
 from pathattr.testing import ReluNetwork, TanhNetwork
 from pathattr.testing.strategies import CONTINUOUS, applies, inputs, paths
 

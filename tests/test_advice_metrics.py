@@ -6,9 +6,8 @@ from PIL import Image
 
 import pathattr as pa
 from advising import Refusal, check, places, reached
-from pathattr import metrics, randomising, rendering
-from pathattr.files import path_of, write_atomically, write_json
-from pathattr.images import prepare, read_picture
+from pathattr import metrics
+from pathattr.common.files import path_of, write_atomically, write_json
 from pathattr.metrics import (
     explaining,
     imputation,
@@ -21,6 +20,9 @@ from pathattr.metrics import (
     sensitivity,
     statistics,
 )  # fmt: skip
+from pathattr.models import randomising
+from pathattr.pictures.image_model import prepare, read_picture
+from pathattr.results import figures as rendering
 from pathattr.scenes import generate, generator
 from pathattr.testing.models import TanhNetwork
 

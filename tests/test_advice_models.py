@@ -5,8 +5,9 @@ import pytest
 
 import pathattr as pa
 from advising import Refusal, check, places, reached
-from pathattr import evaluation, heads, numpy_backend, outputs, targets
-from pathattr.numpy_backend import NumpyBackend
+from pathattr.integration import evaluation
+from pathattr.models import heads, numpy_backend, outputs, targets
+from pathattr.models.numpy_backend import NumpyBackend
 
 X = np.random.default_rng(0).normal(size=(2, 6))
 WEIGHTS = np.random.default_rng(1).normal(size=(6, 4))

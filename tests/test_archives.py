@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pathattr import Attribution, InvalidInput, NumpyModel, PathExplainer
-from pathattr.archives import Archive, Unreadable, packed
-from pathattr.attribution import FORMAT, KIND
+from pathattr.common.archives import Archive, Unreadable, packed
+from pathattr.results.attribution import FORMAT, KIND
 from reference import SmoothModel
 
 SHAPE = (3, 8, 6)
@@ -228,8 +228,8 @@ def bomb(path, name, size):
     ],
 )
 def test_zeros_that_were_compressed_are_not_unpacked(tmp_path, monkeypatch, name, said):
-    monkeypatch.setattr("pathattr.archives._ALWAYS", 2**20)
-    monkeypatch.setattr("pathattr.archives._MOST_RECORD", 2**20)
+    monkeypatch.setattr("pathattr.common.archives._ALWAYS", 2**20)
+    monkeypatch.setattr("pathattr.common.archives._MOST_RECORD", 2**20)
     bomb(tmp_path / "a", name, 48 * 2**20)
     tracemalloc.start()
     try:
@@ -244,7 +244,7 @@ def test_zeros_that_were_compressed_are_not_unpacked(tmp_path, monkeypatch, name
 
 
 def test_what_is_too_large_by_default_is_read_where_more_is_allowed(tmp_path, monkeypatch):
-    monkeypatch.setattr("pathattr.archives._ALWAYS", 1000)
+    monkeypatch.setattr("pathattr.common.archives._ALWAYS", 1000)
     zeros = dataclasses.replace(RESULT, attributions=np.zeros((2, 3, 400, 400)), components=None)
     zeros.save(tmp_path / "a")
     with pytest.raises(InvalidInput, match=r"is not read: its .*; if it is yours, allow more with max_bytes=\.\.\."):

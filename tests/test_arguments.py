@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import pathattr as pa
-from pathattr.arguments import Call
+from pathattr.models.arguments import Call
 
 State = namedtuple("State", ["hidden", "cell"])
 

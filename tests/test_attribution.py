@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pathattr import Attribution, Contrast, InvalidInput, NumpyModel, PathExplainer, Preprocessing, Samples
-from pathattr.archives import packed
-from pathattr.attribution import FORMAT, KIND, Components
-from pathattr.rendering import png_bytes
+from pathattr.common.archives import packed
+from pathattr.results.attribution import FORMAT, KIND, Components
+from pathattr.results.figures import png_bytes
 from reference import SmoothModel
 
 SHAPE = (3, 8, 6)

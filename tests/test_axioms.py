@@ -20,12 +20,12 @@ from axiom_cases import LEAST, SHAPE, VARIANTS, Variant, counterexample, expecta
 from pathattr import Contrast, GradientCallback, InvalidInput, NumpyModel, PathExplainer, Samples
 from pathattr.axioms import AXIOMS, Case, Report, Residual, Row, implementation_invariance, moves, verify
 from pathattr.axioms.verification import judged
-from pathattr.baselines import Baseline
+from pathattr.common.axes import Layout
 from pathattr.families import DCT, FAMILIES, PROMISES, SVD, Wavelet
-from pathattr.layout import Layout
-from pathattr.numpy_backend import NumpyBackend
-from pathattr.orderings import Energy, Ordering
-from pathattr.schedules import LinearRamp, SigmoidRamp
+from pathattr.models.numpy_backend import NumpyBackend
+from pathattr.paths.baselines import Baseline
+from pathattr.paths.orderings import Energy, Ordering
+from pathattr.paths.schedules import LinearRamp, SigmoidRamp
 from pathattr.testing import ExponentialRidge, Quadratic, TanhNetwork
 from pathattr.testing.strategies import SEEDS, paths, rules
 

@@ -13,7 +13,7 @@ import torch
 from scipy.special import log_softmax
 
 from pathattr import PathExplainer, scenes, verify
-from pathattr.images import prepare
+from pathattr.pictures.image_model import prepare
 from pathattr.testing import frameworks
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

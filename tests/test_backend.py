@@ -20,12 +20,12 @@ from pathattr import (
     PathExplainer,
     Samples,
 )
-from pathattr.backend import Call
 from pathattr.families import FAMILIES
-from pathattr.heads import chosen
-from pathattr.numpy_backend import NumpyBackend
-from pathattr.registry import backend_for, backends, load_backend
-from pathattr.targets import LINKS, Objective
+from pathattr.models.backend import Call
+from pathattr.models.heads import chosen
+from pathattr.models.numpy_backend import NumpyBackend
+from pathattr.models.registry import backend_for, backends, load_backend
+from pathattr.models.targets import LINKS, Objective
 from reference import SmoothModel
 
 SHAPE = (2, 4, 4)
@@ -505,7 +505,9 @@ def test_the_logits_of_what_a_backend_knows_to_be_probabilities_cannot_be_had():
 def points(monkeypatch, name, value="pathattr_nosuch:Backend"):
     """Let one backend be published besides NumPy's."""
     published = [EntryPoint(name=name, value=value, group="pathattr.backends")]
-    monkeypatch.setattr("pathattr.registry.entry_points", lambda group: [p for p in published if p.group == group])
+    monkeypatch.setattr(
+        "pathattr.models.registry.entry_points", lambda group: [p for p in published if p.group == group]
+    )
 
 
 def test_a_backend_without_its_framework_names_the_extra(monkeypatch):
@@ -519,7 +521,7 @@ def test_a_backend_without_its_framework_names_the_extra(monkeypatch):
 
 
 def test_an_entry_point_that_is_no_backend_is_refused(monkeypatch):
-    points(monkeypatch, "odd", "pathattr.numpy_backend:NumpyModel")
+    points(monkeypatch, "odd", "pathattr.models.numpy_backend:NumpyModel")
     with pytest.raises(InvalidInput, match=r"'odd' of pathattr.backends gives .*NumpyModel.*, not a Backend"):
         load_backend("odd")
 

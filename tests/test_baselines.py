@@ -22,7 +22,7 @@ from pathattr import (
     White,
     Zero,
 )
-from pathattr.baselines import BASELINES
+from pathattr.paths.baselines import BASELINES
 from reference import SmoothModel
 
 SHAPE = (3, 5, 4)

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from pathattr import InvalidInput, PathExplainer, scenes, verify
-from pathattr.baselines import Context, Diffused
-from pathattr.diffusion import eigenvalues
 from pathattr.families import DCT, SVD, Linear
-from pathattr.orderings import Diffusion, Facts, Shuffled
-from pathattr.schedules import HeatRamp
+from pathattr.paths.baselines import Context, Diffused
+from pathattr.paths.diffusion import eigenvalues
+from pathattr.paths.orderings import Diffusion, Facts, Shuffled
+from pathattr.paths.schedules import HeatRamp
 from pathattr.testing import TanhNetwork, frameworks
 
 SIGMA = 35.0

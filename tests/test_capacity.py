@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pathattr import InvalidInput, ModelError, NumpyModel, PathExplainer
-from pathattr.backend import Memory
-from pathattr.capacity import ON_DEVICE, ON_HOST, fitting
-from pathattr.numpy_backend import NumpyBackend
+from pathattr.models.backend import Memory
+from pathattr.models.memory import ON_DEVICE, ON_HOST, fitting
+from pathattr.models.numpy_backend import NumpyBackend
 from pathattr.testing import TanhNetwork
 
 SHAPE = (2, 6, 5)

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 import pathattr as pa
-from pathattr import cli, scenes, specs
+from pathattr import cli, scenes
+from pathattr.models import specs
 
 pytest.importorskip("torch", reason="the models here are PyTorch's")
 
@@ -189,7 +190,7 @@ def test_interrupting_leaves_whole_files_only(picture, tmp_path, capsys, monkeyp
             raise KeyboardInterrupt
         real(source, target)
 
-    monkeypatch.setattr("pathattr.files.os.replace", interrupted)
+    monkeypatch.setattr("pathattr.common.files.os.replace", interrupted)
     assert run("explain", picture, second, "-m", "scenes", "--steps", 2, "--out", tmp_path / "out") == 130
     assert "interrupted" in capsys.readouterr().err
     left = sorted(path.name for path in (tmp_path / "out").iterdir())
@@ -218,7 +219,7 @@ def test_compare_writes_one_grid(picture, tmp_path, capsys):
 
 
 def test_backends_tells_what_is_installed_and_what_to_install(capsys, monkeypatch):
-    from pathattr import registry
+    from pathattr.models import registry
 
     real = registry.backends()
 

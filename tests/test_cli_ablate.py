@@ -77,7 +77,7 @@ def test_the_same_command_again_does_nothing_twice(whole, tmp_path, capsys, monk
     for name, data in whole.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(data)
-    explainer = "pathattr.explainer.PathExplainer._attribute"
+    explainer = "pathattr.methods.path_explainer.PathExplainer._attribute"
     monkeypatch.setattr(explainer, lambda *args, **kwargs: pytest.fail("explained again"))
     assert scenes_study(tmp_path) == 0
     assert contents(tmp_path) == whole
@@ -121,7 +121,7 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(whole, tmp_path, capsys, mo
         left[0] -= 1
         real(source, target)
 
-    monkeypatch.setattr("pathattr.files.os.replace", replace)
+    monkeypatch.setattr("pathattr.common.files.os.replace", replace)
     assert scenes_study(tmp_path) == 1
     assert "No space left on device" in failure(capsys)
     monkeypatch.undo()
@@ -188,7 +188,7 @@ def test_an_explanation_that_fails_is_counted_at_the_end_and_the_tables_are_of_t
     tmp_path, capsys, monkeypatch
 ):
     from pathattr.errors import ModelError
-    from pathattr.explainer import PathExplainer
+    from pathattr.methods.path_explainer import PathExplainer
 
     real = PathExplainer._attribute
     bad = scenes.PREPROCESSING.normalise(np.moveaxis(scenes.generate(3).images[2], -1, 0))

@@ -9,8 +9,8 @@ from PIL import Image
 
 import pathattr as pa
 from pathattr import cli
-from pathattr.images import prepare, read_picture
-from pathattr.specs import load_model
+from pathattr.models.specs import load_model
+from pathattr.pictures.image_model import prepare, read_picture
 
 TORCH = """
 import torch

@@ -5,7 +5,7 @@ import tensorflow as tf
 import torch
 from torch import nn
 
-from pathattr.numpy_backend import NumpyBackend
+from pathattr.models.numpy_backend import NumpyBackend
 from pathattr.testing import TanhNetwork, backend_suite
 from pathattr_jax import JaxBackend
 from pathattr_tensorflow import TensorFlowBackend

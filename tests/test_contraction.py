@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pathattr.backend import Call
-from pathattr.contraction import PLANNED_NODES, contraction
+from pathattr.common.einsum import PLANNED_NODES, contraction
 from pathattr.families import DCT, FAMILIES, SVD, Wavelet
-from pathattr.numpy_backend import NumpyBackend, NumpyModel
+from pathattr.models.backend import Call
+from pathattr.models.numpy_backend import NumpyBackend, NumpyModel
 from pathattr.testing.strategies import splits
 
 BACKEND = NumpyBackend(NumpyModel(lambda points: points, lambda points, cotangent: points), np.zeros((1, 1)), Call())

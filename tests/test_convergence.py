@@ -6,7 +6,7 @@ import pytest
 import convergence
 from pathattr import CosineRamp, LinearRamp
 from pathattr.families import FAMILIES
-from pathattr.quadrature import RULES
+from pathattr.integration.quadrature import RULES
 from pathattr.testing import ReluNetwork, TanhNetwork
 
 

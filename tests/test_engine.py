@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from pathattr import DCT, SVD, CosineRamp, Linear, LinearRamp, NumpyModel, PathExplainer, Rank, Samples, StepRamp
-from pathattr.engine import ahead, fitted
 from pathattr.families import FAMILIES
-from pathattr.numpy_backend import NumpyBackend
-from pathattr.quadrature import RULES
+from pathattr.integration.engine import ahead, fitted
+from pathattr.integration.quadrature import RULES
+from pathattr.models.numpy_backend import NumpyBackend
 
 SHAPE = (2, 4, 4)
 WEIGHT = np.random.default_rng(3).normal(size=SHAPE)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pathattr import NumpyModel
-from pathattr.base import Explainer
+from pathattr.methods.explainer import Explainer
 from pathattr.studies import Setting
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "evidence.py"

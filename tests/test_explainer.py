@@ -24,7 +24,7 @@ from pathattr import (
     Wavelet,
 )
 from pathattr.families import FAMILIES
-from pathattr.quadrature import RULES
+from pathattr.integration.quadrature import RULES
 from reference import SmoothModel
 
 SHAPE = (2, 4, 4)

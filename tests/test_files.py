@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pathattr.common.files import npz_bytes, read_plain, write_atomically, write_json
+from pathattr.common.locking import hold
 from pathattr.errors import InvalidInput
-from pathattr.files import npz_bytes, read_plain, write_atomically, write_json
-from pathattr.locking import hold
 
 
 def test_writes_into_a_new_folder_and_replaces_what_was_there(tmp_path: Path) -> None:
@@ -65,8 +65,8 @@ def test_a_failure_leaves_the_old_state_and_no_rest(
 KILLED = """
 import os, signal, sys
 from unittest import mock
-from pathattr.files import write_atomically
-with mock.patch("pathattr.files.os.fsync", lambda _: os.kill(os.getpid(), signal.SIGKILL)):
+from pathattr.common.files import write_atomically
+with mock.patch("pathattr.common.files.os.fsync", lambda _: os.kill(os.getpid(), signal.SIGKILL)):
     write_atomically(sys.argv[1], b"half")
 """
 

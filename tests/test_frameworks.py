@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 
 import pathattr as pa
-from pathattr import scenes, specs
-from pathattr.images import prepare
+from pathattr import scenes
+from pathattr.models import specs
+from pathattr.pictures.image_model import prepare
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "cross_framework.py"
 SPECS = """
-from pathattr.specs import scenes_model
+from pathattr.models.specs import scenes_model
 def in_torch(): return scenes_model("torch")
 def in_tensorflow(): return scenes_model("tensorflow")
 def in_jax(): return scenes_model("jax")

@@ -21,12 +21,12 @@ from pathattr import (
     Samples,
     SmoothGrad,
 )
-from pathattr.adaptive_path import AdaptivePath, State
-from pathattr.backend import Call
-from pathattr.engine import Engine
-from pathattr.nodes import OutputAware
-from pathattr.quadrature import RULES
-from pathattr.schedules import LinearRamp
+from pathattr.integration.engine import Engine
+from pathattr.integration.nodes import OutputAware
+from pathattr.integration.quadrature import RULES
+from pathattr.models.backend import Call
+from pathattr.paths.adaptive import AdaptivePath, State
+from pathattr.paths.schedules import LinearRamp
 from pathattr.testing import TanhNetwork, frameworks
 
 SHAPE = (2, 4, 4)

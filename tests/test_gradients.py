@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pathattr import InvalidInput, ModelError, NumpyModel, PathExplainer, Samples
-from pathattr.gradients import GradientInput, SmoothGrad
-from pathattr.methods import METHODS
-from pathattr.numpy_backend import GradientCallback
+from pathattr.methods.gradients import GradientInput, SmoothGrad
+from pathattr.methods.table import METHODS
+from pathattr.models.numpy_backend import GradientCallback
 from pathattr.testing import LinearModel, Quadratic, TanhNetwork, frameworks
 from pathattr.testing.models import Polynomial
 from pathattr.testing.properties import assert_close, powers

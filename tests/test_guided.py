@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pathattr import InvalidInput, ModelError, NumpyModel, PathExplainer, Samples
-from pathattr import guided as module
-from pathattr.adaptive_explainer import AdaptiveExplainer
-from pathattr.adaptive_path import AdaptivePath, State
-from pathattr.guided import GuidedIG
+from pathattr.methods.adaptive_explainer import AdaptiveExplainer
+from pathattr.paths import guided as module
+from pathattr.paths.adaptive import AdaptivePath, State
+from pathattr.paths.guided import GuidedIG
 from pathattr.testing import LinearModel, TanhNetwork
 from pathattr.testing.properties import assert_close, powers
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from pathattr.errors import InvalidInput, MissingExtra
-from pathattr.images import ImageModel, prepare, read_picture
-from pathattr.preprocessing import Preprocessing
+from pathattr.pictures.image_model import ImageModel, prepare, read_picture
+from pathattr.pictures.preprocessing import Preprocessing
 
 RAMP16 = np.linspace(0, 65535, 48).round().astype(np.uint16).reshape(6, 8)
 COLOURS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -189,7 +189,7 @@ def test_without_pillow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_importing_takes_neither_pillow_nor_matplotlib() -> None:
     code = (
-        "import sys, pathattr.images, pathattr.rendering, pathattr.files\n"
+        "import sys, pathattr.pictures.image_model, pathattr.results.figures, pathattr.common.files\n"
         "sys.exit(bool({'PIL', 'matplotlib'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pathattr.common.axes import SPATIAL, SPECTRAL, Layout, spatial_labels, spectral_labels
 from pathattr.errors import InvalidInput
-from pathattr.layout import SPATIAL, SPECTRAL, Layout, spatial_labels, spectral_labels
 
 
 @pytest.mark.parametrize(

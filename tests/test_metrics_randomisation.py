@@ -8,7 +8,7 @@ import pathattr as pa
 from pathattr.errors import InvalidInput
 from pathattr.metrics.randomisation import Randomisation
 from pathattr.metrics.subject import Subject
-from pathattr.registry import load_backend
+from pathattr.models.registry import load_backend
 from pathattr.scenes import Conv, Dense, GlobalAveragePool, ReLU
 from pathattr.testing.models import LinearModel, TanhNetwork
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from pathattr import InvalidInput
-from pathattr.naming import named, one_of
+from pathattr.common.names import named, one_of
 
 
 class Fruit:

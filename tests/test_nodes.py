@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pathattr import GradientCallback, InvalidInput, LinearRamp, NumpyModel, PathExplainer
-from pathattr.nodes import GRID, NODES, ArcLength, Course, OutputAware, Refined, Uniform
+from pathattr.integration.nodes import GRID, NODES, ArcLength, Course, OutputAware, Refined, Uniform
 from pathattr.testing import LinearModel, TanhNetwork
 from pathattr.testing.strategies import CONTINUOUS, schedules, spectra
 

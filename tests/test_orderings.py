@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pathattr.errors import InvalidInput
 from pathattr.families import DCT, FAMILIES, SVD, Laplacian, Linear, Wavelet
-from pathattr.orderings import (
+from pathattr.paths.orderings import (
     ORDERINGS,
     ApproximationThenFinest,
     Energy,

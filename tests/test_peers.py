@@ -22,8 +22,8 @@ from torch import nn
 import pathattr as pa
 import reference
 from pathattr.families import FAMILIES
-from pathattr.quadrature import RULES
-from pathattr.schedules import SCHEDULES
+from pathattr.integration.quadrature import RULES
+from pathattr.paths.schedules import SCHEDULES
 
 SHAPE = (2, 6, 5)
 SMOOTH = reference.SmoothModel(SHAPE, seed=2)

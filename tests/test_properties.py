@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 import reference
 from pathattr import InvalidInput, NumpyModel, PathExplainer
 from pathattr.families import DCT, FAMILIES, SVD, Laplacian, Linear, Wavelet
-from pathattr.orderings import ORDERINGS, Energy, Frequency, Rank, Scale
-from pathattr.quadrature import RULES
-from pathattr.schedules import SCHEDULES, CosineRamp, LinearRamp, SigmoidRamp, StepRamp
+from pathattr.integration.quadrature import RULES
+from pathattr.paths.orderings import ORDERINGS, Energy, Frequency, Rank, Scale
+from pathattr.paths.schedules import SCHEDULES, CosineRamp, LinearRamp, SigmoidRamp, StepRamp
 from pathattr.testing import LinearModel
 from pathattr.testing.strategies import (
     CONTINUOUS,

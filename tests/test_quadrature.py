@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pathattr import Linear, LinearRamp, NumpyModel, PathExplainer, StepRamp
-from pathattr.quadrature import RULES, Rule, uniform_edges
+from pathattr.integration.quadrature import RULES, Rule, uniform_edges
 from pathattr.testing import LinearModel
 from pathattr.testing.strategies import CONTINUOUS, RAMPS, rules, schedules, spectra
 from reference import SmoothModel

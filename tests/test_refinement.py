@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pathattr import LinearRamp, ModelError, NumpyModel, PathExplainer, explainer, refinement
-from pathattr.nodes import Course
-from pathattr.refinement import Aim, Refinement
+from pathattr import LinearRamp, ModelError, NumpyModel, PathExplainer
+from pathattr.integration import refinement
+from pathattr.integration.nodes import Course
+from pathattr.integration.refinement import Aim, Refinement
+from pathattr.methods import path_explainer as explainer
 from pathattr.testing import LinearModel, Polynomial, Quadratic, ReluNetwork, TanhNetwork
 from pathattr.testing.strategies import SEEDS
 

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.style import library
 from PIL import Image
 
-from pathattr import sheet
 from pathattr.errors import InvalidInput, MissingExtra
-from pathattr.rendering import Panel, Row, bars, grid, heatmap, overlay, png_bytes, scale_of, signed
+from pathattr.results import canvas as sheet
+from pathattr.results.figures import Panel, Row, bars, grid, heatmap, overlay, png_bytes, scale_of, signed
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.random((12, 16, 3))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import reference
 from pathattr.errors import InvalidInput
-from pathattr.schedules import SCHEDULES, CosineRamp, LinearRamp, SigmoidRamp, StepRamp
+from pathattr.paths.schedules import SCHEDULES, CosineRamp, LinearRamp, SigmoidRamp, StepRamp
 from pathattr.testing.strategies import CONTINUOUS, RAMPS, overlaps, schedules
 
 ALPHA = np.linspace(0, 1, 101)

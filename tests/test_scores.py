@@ -182,8 +182,12 @@ def test_a_figure_has_a_panel_a_curve_and_a_line_with_a_band():
         assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_legend()) == ("share", "accuracy", None)
 
 
+def lines(scores):
+    return scores.metric, scores.curves
+
+
 def test_a_comparison_has_a_line_a_method_and_a_legend():
-    figure = compared({"ours": scores([1, 2, 4]), "theirs": scores([0, 1])})
+    figure = compared({"ours": lines(scores([1, 2, 4])), "theirs": lines(scores([0, 1]))})
     assert [len(axes.lines) for axes in figure.axes] == [2, 2]
     assert [text.get_text() for text in figure.axes[-1].get_legend().get_texts()] == ["ours", "theirs"]
 
@@ -196,7 +200,7 @@ def test_one_example_and_unknown_values_can_be_drawn(tmp_path):
 
 def test_scores_without_the_same_curves_make_no_figure():
     bare = Scores("Bare()", {"main": np.ones(2)}, {"main": "higher"})
-    for several in ({}, {"a": bare}, {"a": scores([1]), "b": bare}):
+    for several in ({}, {"a": lines(bare)}, {"a": lines(scores([1])), "b": lines(bare)}):
         with pytest.raises(InvalidInput, match="a figure needs scores of one metric, with curves"):
             compared(several)
     with pytest.raises(InvalidInput, match=r"Bare\(\)"):

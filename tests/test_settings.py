@@ -34,9 +34,9 @@ from pathattr import (
     Wavelet,
     Zero,
 )
-from pathattr.methods import METHODS
-from pathattr.nodes import ArcLength, OutputAware, Refined, Uniform
-from pathattr.presets import PRESETS
+from pathattr.integration.nodes import ArcLength, OutputAware, Refined, Uniform
+from pathattr.methods.presets import PRESETS
+from pathattr.methods.table import METHODS
 from pathattr.testing import TanhNetwork
 
 SHAPE = (2, 4, 4)
@@ -67,7 +67,7 @@ SAYINGS = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for 
 
 def decided(explainer):
     """Everything that was decided, as text."""
-    names = (*explainer.own_settings, "baseline", *pathattr.base.Posed.__annotations__)
+    names = (*explainer.own_settings, "baseline", *pathattr.methods.explainer.Posed.__annotations__)
     return {name: repr(getattr(explainer, name)) for name in names}
 
 

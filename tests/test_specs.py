@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 import pathattr as pa
-from pathattr import scenes, specs
-from pathattr.specs import load_model
+from pathattr import scenes
+from pathattr.models import specs
+from pathattr.models.specs import load_model
 
 SOURCE = """
 from pathattr import ImageModel, NumpyModel, Preprocessing
@@ -267,7 +268,7 @@ ViTForImageClassification(config).save_pretrained({str(tmp_path)!r})
     '{{"image_processor_type": "ViTImageProcessor", "size": {{"height": 32, "width": 32}}, "do_resize": true,'
     ' "do_rescale": true, "do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}}')
 import numpy as np, pathattr as pa
-from pathattr.specs import load_model
+from pathattr.models.specs import load_model
 model = load_model("hf:" + {str(tmp_path)!r})
 shown, inputs = pa.images.prepare(np.random.default_rng(0).random((40, 50, 3)), model)
 explainer = pa.PathExplainer(model.model, preprocessing=model.preprocessing, steps=50)
@@ -289,7 +290,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from transformers import ViTConfig, ViTForImageClassification, ViTModel
 from pathattr.errors import InvalidInput
-from pathattr.specs import load_model
+from pathattr.models.specs import load_model
 config = ViTConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
                    image_size=32, patch_size=8, num_labels=4)
 whole = ViTForImageClassification(config)

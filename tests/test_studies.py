@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from pathattr import NumpyModel
 from pathattr.errors import InvalidInput, MissingExtra, ModelError
-from pathattr.gradients import GradientInput
+from pathattr.methods.gradients import GradientInput
 from pathattr.metrics.localisation import MassInside
 from pathattr.metrics.metric import Metric
-from pathattr.metrics.scores import Curve, Scores
+from pathattr.metrics.plots import Curve
+from pathattr.metrics.scores import Scores
 from pathattr.metrics.sparseness import Sparseness
 from pathattr.metrics.statistics import bootstrap
 from pathattr.studies import Arrays, Setting, Study, summarised, write_report
@@ -140,8 +141,8 @@ def test_a_study_killed_at_any_file_goes_on_to_the_same_files(tmp_path_factory, 
 
         # How a whole file gets its name: the plan by a link, all others by a rename.
         with (
-            mock.patch("pathattr.files.os.link", partial(put, real=os.link)),
-            mock.patch("pathattr.files.os.replace", partial(put, real=os.replace)),
+            mock.patch("pathattr.common.files.os.link", partial(put, real=os.link)),
+            mock.patch("pathattr.common.files.os.replace", partial(put, real=os.replace)),
         ):
             try:
                 finished(out, calls)

@@ -11,8 +11,8 @@ from PIL import Image
 
 from pathattr import scenes
 from pathattr.errors import InvalidInput
-from pathattr.images import ImageModel, prepare
-from pathattr.preprocessing import Preprocessing
+from pathattr.pictures.image_model import ImageModel, prepare
+from pathattr.pictures.preprocessing import Preprocessing
 from pathattr.studies import Arrays, collected
 from pathattr.studies.data import evenly, prepared_mask, read_mask, spread
 

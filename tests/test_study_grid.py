@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pathattr import baselines, explainer, methods
 from pathattr.errors import InvalidInput
+from pathattr.methods import path_explainer as explainer
+from pathattr.methods import table as methods
 from pathattr.metrics.metric import Metric
 from pathattr.metrics.scores import Scores
 from pathattr.metrics.table import METRICS, metrics_from
+from pathattr.paths import baselines
 from pathattr.studies import Grid, combined, summarised
 from pathattr.studies.figures import against_overlap
 from pathattr.studies.grid import numbers_of

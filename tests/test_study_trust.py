@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pathattr import NumpyModel
-from pathattr.archives import Unreadable
-from pathattr.baselines import Baseline
+from pathattr.common.archives import Unreadable
 from pathattr.errors import InvalidInput
-from pathattr.gradients import GradientInput
+from pathattr.methods.gradients import GradientInput
 from pathattr.metrics.sparseness import Sparseness
+from pathattr.paths.baselines import Baseline
 from pathattr.studies import Arrays, Setting, Study, write_report
 from pathattr.studies.setting import as_text, described_settings
 from pathattr.studies.store import Unit
@@ -239,7 +239,7 @@ def test_another_model_in_any_setting_is_noticed(tmp_path):
 
 def test_other_arithmetic_is_noticed(tmp_path, monkeypatch):
     goes_on(tmp_path, None)
-    backend = "pathattr.numpy_backend.NumpyBackend"
+    backend = "pathattr.models.numpy_backend.NumpyBackend"
     monkeypatch.setattr(f"{backend}.conditions", {"autocast": "bfloat16", "device": "another"})
     with pytest.raises(InvalidInput, match="settings gradients with model's autocast"):
         goes_on(tmp_path, None)
@@ -333,7 +333,7 @@ def test_the_explainers_of_a_study_stay_as_they_were(tmp_path):
 
 def test_a_study_judges_by_what_its_explainers_ask(tmp_path):
     """Every option of the question reaches the model that judges, those to come included."""
-    from pathattr.base import Posed
+    from pathattr.methods.explainer import Posed
     from pathattr.metrics.subject import Subject
 
     options = {"output": "logit", "link": "softmax", "class_axis": 1, "channel_axis": 1, "batch_size": 3, "head": None}

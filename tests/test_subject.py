@@ -8,9 +8,9 @@ import pytest
 
 from judging import probabilities, regression
 from pathattr import Contrast, GradientCallback, InvalidInput, ModelError, NumpyModel, PathExplainer
-from pathattr.backend import Call
 from pathattr.metrics import DiffID, Subject
-from pathattr.registry import backends
+from pathattr.models.backend import Call
+from pathattr.models.registry import backends
 from pathattr.testing.frameworks import FLOAT32, closed_form, network
 from pathattr.testing.properties import assert_close
 

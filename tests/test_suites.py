@@ -16,9 +16,9 @@ from pathattr import NumpyModel, PathExplainer
 from pathattr.errors import InvalidInput, PathattrError
 from pathattr.families import DCT, FAMILIES, SVD, Laplacian, Linear, PathFamily, Wavelet
 from pathattr.families.pyramid import stack_of_bands
-from pathattr.numpy_backend import NumpyBackend
-from pathattr.orderings import ORDERINGS, ApproximationThenFinest, Energy, Frequency, Ordering, Scale, Shuffled
-from pathattr.schedules import SCHEDULES, HeatRamp, LinearRamp, Schedule, SigmoidRamp, StepRamp
+from pathattr.models.numpy_backend import NumpyBackend
+from pathattr.paths.orderings import ORDERINGS, ApproximationThenFinest, Energy, Frequency, Ordering, Scale, Shuffled
+from pathattr.paths.schedules import SCHEDULES, HeatRamp, LinearRamp, Schedule, SigmoidRamp, StepRamp
 from pathattr.testing import TanhNetwork, family_suite, frameworks, ordering_suite, schedule_suite
 from pathattr.testing import families as family_checks
 from pathattr.testing import orderings as ordering_checks
@@ -462,7 +462,7 @@ def test_every_check_can_fail(kind):
 
 def test_a_framework_that_is_not_installed_is_skipped_with_the_reason(monkeypatch):
     published = [EntryPoint(name="nosuch", value="pathattr_nosuch:Backend", group="pathattr.backends")]
-    monkeypatch.setattr("pathattr.registry.entry_points", lambda group: published)
+    monkeypatch.setattr("pathattr.models.registry.entry_points", lambda group: published)
     assert set(frameworks.names(None)) == {"numpy", "nosuch"}
     with pytest.raises(pytest.skip.Exception, match="nosuch backend cannot be loaded"):
         frameworks.network("nosuch", (1, 4, 4))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pathattr import Contrast, InvalidInput, Linear, ModelError, NumpyModel, PathExplainer
-from pathattr.outputs import Outputs
-from pathattr.targets import LINKS, MODEL_LINKS, OUTPUTS, resolve_targets
+from pathattr.models.outputs import Outputs
+from pathattr.models.targets import LINKS, MODEL_LINKS, OUTPUTS, resolve_targets
 from reference import SmoothModel
 
 SHAPE = (1, 4, 4)

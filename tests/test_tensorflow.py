@@ -20,7 +20,7 @@ import pathattr_keras
 import reference
 from pathattr import scenes
 from pathattr.families import FAMILIES
-from pathattr.specs import load_model
+from pathattr.models.specs import load_model
 from pathattr.testing import backend_suite
 from pathattr_keras import loaders as keras_loaders
 from pathattr_tensorflow import TensorFlowBackend, tracing

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pathattr.texts import csv_line, latex, markdown, shown, visible
+from pathattr.common.texts import csv_line, latex, markdown, shown, visible
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=30)
 

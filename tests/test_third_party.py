@@ -15,7 +15,7 @@ USE = """
 import sys
 import numpy as np, toyframe
 import pathattr as pa
-from pathattr.registry import backends, load_backend
+from pathattr.models.registry import backends, load_backend
 assert "toyframe" in backends()
 assert "pathattr_toyframe" not in sys.modules, "loaded before it was needed"
 model = toyframe.Model(np.random.default_rng(0).normal(size=(3, 20)))

@@ -14,13 +14,13 @@ from torch import nn
 
 import pathattr as pa
 import reference
-from pathattr.backend import Call
-from pathattr.engine import Engine
+from pathattr.common.axes import Layout
 from pathattr.families import FAMILIES
-from pathattr.layout import Layout
-from pathattr.quadrature import RULES
-from pathattr.schedules import SCHEDULES
-from pathattr.targets import Objective
+from pathattr.integration.engine import Engine
+from pathattr.integration.quadrature import RULES
+from pathattr.models.backend import Call
+from pathattr.models.targets import Objective
+from pathattr.paths.schedules import SCHEDULES
 
 SHAPE = (2, 9, 7)
 SMOOTH = reference.SmoothModel(SHAPE, seed=2)

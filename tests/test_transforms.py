@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 import reference
 from pathattr import NumpyModel, PathExplainer
-from pathattr.backend import Call
+from pathattr.common.ops import NumpyOps, Ops, cosines
 from pathattr.families import DCT, Laplacian, Linear, Wavelet, dct
 from pathattr.families.dct import Cosines
 from pathattr.families.filters import Filters, Pyramid
-from pathattr.numpy_backend import NumpyBackend
-from pathattr.ops import NumpyOps, Ops, cosines
-from pathattr.orderings import Diffusion, Energy
-from pathattr.schedules import CosineRamp, HeatRamp, LinearRamp, StepRamp
+from pathattr.models.backend import Call
+from pathattr.models.numpy_backend import NumpyBackend
+from pathattr.paths.orderings import Diffusion, Energy
+from pathattr.paths.schedules import CosineRamp, HeatRamp, LinearRamp, StepRamp
 from pathattr.testing import frameworks
 from pathattr.testing.models import Polynomial
 
@@ -199,7 +199,7 @@ class Plain(NumpyOps):
 
 @pytest.mark.parametrize("rows", [1, 3, 1024])
 def test_a_framework_without_an_fft_multiplies_by_matrices_in_blocks(rows, monkeypatch):
-    monkeypatch.setattr("pathattr.ops.ROWS", rows)
+    monkeypatch.setattr("pathattr.common.ops.ROWS", rows)
     x = drawn((2, 7, 4))
     for axis in range(3):
         for mine, other in ((Plain().dct, NumpyOps().dct), (Plain().idct, NumpyOps().idct)):

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pathattr_keras
-from pathattr.arguments import Call, Leaf
-from pathattr.backend import NO_OPTIONS, Backend
+from pathattr.common.ops import Applied
 from pathattr.errors import InvalidInput, ModelError
-from pathattr.ops import Applied
-from pathattr.targets import Objective
+from pathattr.models.arguments import Call, Leaf
+from pathattr.models.backend import NO_OPTIONS, Backend
+from pathattr.models.targets import Objective
 from pathattr_jax import devices, randomising
 from pathattr_jax.cache import Traced
 from pathattr_jax.models import channel_axis, functional, kind_of

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import jax
 
 import pathattr_keras
+from pathattr.common.axes import unless_odd
 from pathattr.errors import InvalidInput
-from pathattr.layout import unless_odd
 from pathattr_jax.training import check, parts
 from pathattr_jax.trees import is_array
 

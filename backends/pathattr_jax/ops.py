@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.scipy import fft
 from numpy.typing import NDArray
 
-from pathattr.ops import Applied, Ops
+from pathattr.common.ops import Applied, Ops
 
 
 class JaxOps(Ops):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pathattr.randomising import by_layer, cannot, chosen, layer_of
+from pathattr.models.randomising import by_layer, cannot, chosen, layer_of
 from pathattr_jax.models import kind_of
 from pathattr_jax.trees import is_array
 

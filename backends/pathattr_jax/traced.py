@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pathattr.arguments import Call, bound
 from pathattr.errors import ModelError
-from pathattr.heads import chosen
-from pathattr.narrow import pulled
-from pathattr.targets import Objective
+from pathattr.models.arguments import Call, bound
+from pathattr.models.heads import chosen
+from pathattr.models.scaling import pulled
+from pathattr.models.targets import Objective
 from pathattr_jax.models import Functional
 from pathattr_jax.ops import JaxOps
 from pathattr_jax.trees import Frame

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from pathattr.errors import ModelError
-from pathattr.reached import Kind, modules
+from pathattr.models.reached import Kind, modules
 
 
 def check(model: Any) -> None:

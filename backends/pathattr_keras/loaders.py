@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.errors import InvalidInput, MissingExtra
-from pathattr.images import ImageModel
-from pathattr.preprocessing import Preprocessing
+from pathattr.pictures.image_model import ImageModel
+from pathattr.pictures.preprocessing import Preprocessing
 from pathattr_keras.models import channel_axis
 
 WEIGHTS = "imagenet"

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
+from pathattr.common.axes import unless_odd
 from pathattr.errors import InvalidInput
-from pathattr.layout import unless_odd
 
 # As Keras, TensorFlow, PyTorch and JAX name the functions that a layer may have as its activation.
 _TO_PROBABILITIES = ("softmax", "softmax_v2", "sigmoid")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pathattr.randomising import by_layer, cannot, chosen
+from pathattr.models.randomising import by_layer, cannot, chosen
 
 _STATISTICS = ("moving_mean", "moving_variance")
 

@@ -15,12 +15,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 import pathattr_keras
-from pathattr.arguments import Call, Leaf, taken
-from pathattr.backend import NO_OPTIONS, Backend
+from pathattr.common.axes import unless_odd
+from pathattr.common.ops import Applied
 from pathattr.errors import InvalidInput, ModelError, PathattrError
-from pathattr.layout import unless_odd
-from pathattr.ops import Applied
-from pathattr.targets import Objective
+from pathattr.models.arguments import Call, Leaf, taken
+from pathattr.models.backend import NO_OPTIONS, Backend
+from pathattr.models.targets import Objective
 from pathattr_tensorflow import randomising
 from pathattr_tensorflow.network import SceneNetwork
 from pathattr_tensorflow.ops import TensorFlowOps, applied

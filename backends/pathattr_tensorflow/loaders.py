@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from pathattr.errors import InvalidInput
-from pathattr.images import ImageModel
+from pathattr.pictures.image_model import ImageModel
 from pathattr_keras.loaders import load_keras, load_keras_file
 from pathattr_tensorflow.backend import SIGNATURE, first_spec
 

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pathattr.ops import Applied, Ops
+from pathattr.common.ops import Applied, Ops
 
 
 class TensorFlowOps(Ops):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pathattr.randomising import by_layer, cannot, chosen, layer_of
+from pathattr.models.randomising import by_layer, cannot, chosen, layer_of
 
 
 def variables(model: Any) -> dict[str, list[Any]]:

@@ -18,11 +18,11 @@ from typing import Any
 import tensorflow as tf
 
 import pathattr_keras
-from pathattr.arguments import Call, bound
 from pathattr.errors import ModelError
-from pathattr.heads import chosen
-from pathattr.narrow import pulled
-from pathattr.targets import Objective, OutputOps
+from pathattr.models.arguments import Call, bound
+from pathattr.models.heads import chosen
+from pathattr.models.scaling import pulled
+from pathattr.models.targets import Objective, OutputOps
 from pathattr_tensorflow.ops import TensorFlowOps
 
 # Graphs kept of one model: shapes of blocks and further inputs, of several explainers.

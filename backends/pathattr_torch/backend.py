@@ -17,13 +17,13 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 import pathattr_keras
-from pathattr.arguments import Call, taken
-from pathattr.backend import NO_OPTIONS, Backend, Memory
 from pathattr.errors import InvalidInput, ModelError
-from pathattr.heads import chosen
-from pathattr.narrow import pulled
-from pathattr.randomising import cannot
-from pathattr.targets import Objective
+from pathattr.models.arguments import Call, taken
+from pathattr.models.backend import NO_OPTIONS, Backend, Memory
+from pathattr.models.heads import chosen
+from pathattr.models.randomising import cannot
+from pathattr.models.scaling import pulled
+from pathattr.models.targets import Objective
 from pathattr_torch import fourier, randomising
 from pathattr_torch.advice import NOT_DIFFERENTIABLE, advised
 from pathattr_torch.conventions import is_huggingface, output_link

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from pathattr.targets import Link
+from pathattr.models.targets import Link
 
 _PROBLEMS: dict[str, Link] = {
     "single_label_classification": "softmax",

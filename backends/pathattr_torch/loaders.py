@@ -6,10 +6,10 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from pathattr.blame import gist
 from pathattr.errors import InvalidInput, MissingExtra
-from pathattr.images import ImageModel
-from pathattr.preprocessing import Preprocessing
+from pathattr.models.blame import gist
+from pathattr.pictures.image_model import ImageModel
+from pathattr.pictures.preprocessing import Preprocessing
 
 _TIMM_SOURCES = ("url", "file", "state_dict", "hf_hub_id", "hf_hub")  # where a configuration may have weights from
 _TIMM_PRETRAINED = (

@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from pathattr.common.names import one_of
 from pathattr.errors import InvalidInput
-from pathattr.naming import one_of
 
 _compiled: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 _compiling = Lock()

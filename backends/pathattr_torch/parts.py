@@ -10,8 +10,8 @@ from torch.fx import GraphModule
 from torch.nn.parameter import is_lazy
 
 import pathattr_keras
-from pathattr import reached
 from pathattr.errors import ModelError
+from pathattr.models import reached
 
 
 def _hooks(name: str, module: nn.Module) -> Iterator[tuple[str, Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pathattr.randomising import by_layer, chosen
+from pathattr.models.randomising import by_layer, chosen
 
 
 def weights(model: nn.Module) -> dict[str, list[nn.Parameter]]:

@@ -9,9 +9,9 @@ Its package publishes it in pyproject.toml, under the name of the framework's to
 import numpy as np
 import toyframe
 
-from pathattr.backend import NO_OPTIONS, Backend
 from pathattr.errors import InvalidInput
-from pathattr.numpy_backend import LINK_FUNCTIONS
+from pathattr.models.backend import NO_OPTIONS, Backend
+from pathattr.models.numpy_backend import LINK_FUNCTIONS
 
 
 class ToyBackend(Backend):

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.attribution import Attribution
 from pathattr.axioms.residual import norm
 from pathattr.axioms.view import Change, Term, same, seen_through
-from pathattr.backend import Backend
-from pathattr.baselines import Baseline, Samples
-from pathattr.capacity import ON_HOST
-from pathattr.explainer import PathExplainer
+from pathattr.common.axes import Array
 from pathattr.families.base import Decomposition
-from pathattr.layout import Array
-from pathattr.nodes import OutputAware, Refined
-from pathattr.registry import backend_for
-from pathattr.targets import Contrast
+from pathattr.integration.nodes import OutputAware, Refined
+from pathattr.methods.path_explainer import PathExplainer
+from pathattr.models.backend import Backend
+from pathattr.models.memory import ON_HOST
+from pathattr.models.registry import backend_for
+from pathattr.models.targets import Contrast
+from pathattr.paths.baselines import Baseline, Samples
+from pathattr.results.attribution import Attribution
 
 STEPS = 50
 """The steps of an explainer that refines its nodes by itself."""

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.axioms.case import Case
+from pathattr.common.axes import Array
 from pathattr.errors import ModelError, PathattrError
-from pathattr.explainer import PathExplainer
-from pathattr.layout import Array
+from pathattr.methods.path_explainer import PathExplainer
 
 
 @dataclass(frozen=True)

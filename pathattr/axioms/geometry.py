@@ -6,7 +6,7 @@ import numpy as np
 
 from pathattr.axioms.case import Case
 from pathattr.axioms.residual import Residual, norm
-from pathattr.layout import Array
+from pathattr.common.axes import Array
 
 POSITIONS = np.linspace(0.0, 1.0, 33)
 ROUNDING = 1e-10, "rounding of the synthesis on the host"

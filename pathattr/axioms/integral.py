@@ -8,15 +8,15 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.attribution import Attribution
 from pathattr.axioms.case import Case
 from pathattr.axioms.residual import Residual, distance, norm
 from pathattr.axioms.view import Term
+from pathattr.common.axes import Array
 from pathattr.errors import ModelError
-from pathattr.explainer import PathExplainer
 from pathattr.families import Linear
-from pathattr.layout import Array
-from pathattr.schedules import Schedule
+from pathattr.methods.path_explainer import PathExplainer
+from pathattr.paths.schedules import Schedule
+from pathattr.results.attribution import Attribution
 
 FINER = 4
 """How much finer each look is than the one before."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pathattr.axioms.case import Case
 from pathattr.axioms.residual import Residual, distance
 from pathattr.axioms.view import Change, same
-from pathattr.layout import Layout
+from pathattr.common.axes import Layout
 
 SCALES = (-1.0, 3.7, 1e-3)
 

@@ -12,10 +12,10 @@ import numpy as np
 from pathattr.axioms import geometry, integral, invariance
 from pathattr.axioms.case import Case
 from pathattr.axioms.residual import Residual
-from pathattr.explainer import PathExplainer
+from pathattr.common.axes import Array
 from pathattr.families.base import PROMISES
-from pathattr.layout import Array
-from pathattr.orderings import Facts, Ordering
+from pathattr.methods.path_explainer import PathExplainer
+from pathattr.paths.orderings import Facts, Ordering
 
 Promise = Literal["exact", "to discretisation", "not promised"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pathattr.layout import Array
+from pathattr.common.axes import Array
 
 
 @dataclass(frozen=True)

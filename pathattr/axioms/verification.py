@@ -11,9 +11,9 @@ import numpy as np
 from pathattr.axioms.case import Case
 from pathattr.axioms.diagnosis import Diagnosis, diagnose, disagreeing, of_error
 from pathattr.axioms.promises import AXIOMS, Promise, promised
+from pathattr.common.names import one_of
 from pathattr.errors import InvalidInput, ModelError
-from pathattr.explainer import PathExplainer
-from pathattr.naming import one_of
+from pathattr.methods.path_explainer import PathExplainer
 
 Verdict = Literal["holds", "FAILS", "cannot tell", "information", "does not apply", "by construction"]
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.backend import NO_OPTIONS, Backend, Call
-from pathattr.targets import Objective
+from pathattr.models.backend import NO_OPTIONS, Backend, Call
+from pathattr.models.targets import Objective
 
 Change = Callable[[NDArray[Any]], NDArray[Any]]
 

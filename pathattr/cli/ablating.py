@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from pathattr.base import Asked
 from pathattr.cli import options as opt
 from pathattr.cli.outputs import open_folder
 from pathattr.cli.said import check_grid, said
@@ -19,17 +18,18 @@ from pathattr.cli.subject import Subject
 from pathattr.cli.tables import tell_table
 from pathattr.cli.terminal import say, tell
 from pathattr.cli.work import versions
+from pathattr.common.texts import visible
 from pathattr.errors import InvalidInput
 from pathattr.families import FAMILIES
-from pathattr.methods import METHODS
+from pathattr.methods.explainer import Asked
+from pathattr.methods.table import METHODS
 from pathattr.metrics.fills import FILLS
 from pathattr.metrics.table import METRICS, metrics_from
-from pathattr.registry import backend_for
-from pathattr.specs import load_model
+from pathattr.models.registry import backend_for
+from pathattr.models.specs import load_model
 from pathattr.studies import Grid, Study, collected, combined, write_report
 from pathattr.studies.grid import listed, number_or_name, numbers_of
 from pathattr.studies.report import check
-from pathattr.texts import visible
 
 FAMILY = "linear,svd,dct,laplacian"
 METRIC = "diffid,road"

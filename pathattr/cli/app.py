@@ -26,14 +26,14 @@ from pathattr.cli.tables import tell_table
 from pathattr.cli.terminal import say, tell, unheard
 from pathattr.cli.verifying import COLOURS, SCENES, table, verify_pictures, write_report
 from pathattr.cli.work import compare_one, demo_subjects, explain_one, files_of, module_version, summary
+from pathattr.common.files import write_json
+from pathattr.common.texts import visible
 from pathattr.errors import InvalidInput, PathattrError
-from pathattr.files import write_json
-from pathattr.images import read_picture
-from pathattr.registry import backends as known_backends
-from pathattr.registry import load_backend
-from pathattr.specs import load_model
+from pathattr.models.registry import backends as known_backends
+from pathattr.models.registry import load_backend
+from pathattr.models.specs import load_model
+from pathattr.pictures.image_model import read_picture
 from pathattr.studies.grid import listed
-from pathattr.texts import visible
 
 app = typer.Typer(
     add_completion=False,

@@ -9,7 +9,7 @@ from pathattr.cli.failures import models_own
 from pathattr.cli.options import Settings
 from pathattr.cli.subject import Subject
 from pathattr.cli.work import demo_subjects, versions
-from pathattr.costs import measure
+from pathattr.methods.costs import measure
 
 
 def cost_of(subject: Subject, family: str, settings: Settings, count: int) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pathattr.blame import gist, models_line
 from pathattr.cli.terminal import READER_LEFT, Unheard, say
 from pathattr.errors import ModelError, PathattrError
+from pathattr.models.blame import gist, models_line
 
 TRACEBACK = "PATHATTR_TRACEBACK"
 

@@ -9,18 +9,18 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pathattr.baselines import BASELINES
+from pathattr.common.names import named
 from pathattr.errors import InvalidInput
-from pathattr.explainer import PathExplainer
 from pathattr.families import FAMILIES
-from pathattr.images import ImageModel
-from pathattr.naming import named
-from pathattr.nodes import NODES
-from pathattr.orderings import ORDERINGS
-from pathattr.quadrature import RULES
-from pathattr.registry import backends
-from pathattr.schedules import SCHEDULES, Schedule
-from pathattr.targets import OUTPUTS, Contrast
+from pathattr.integration.nodes import NODES
+from pathattr.integration.quadrature import RULES
+from pathattr.methods.path_explainer import PathExplainer
+from pathattr.models.registry import backends
+from pathattr.models.targets import OUTPUTS, Contrast
+from pathattr.paths.baselines import BASELINES
+from pathattr.paths.orderings import ORDERINGS
+from pathattr.paths.schedules import SCHEDULES, Schedule
+from pathattr.pictures.image_model import ImageModel
 
 MOST_STEPS = 10_000_000  # a gradient each: more is a slip of the keyboard, and would not fit the memory
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence, Set
 
 import typer
 
-from pathattr.baselines import GaussianNoise, UniformNoise
 from pathattr.cli.terminal import say
 from pathattr.errors import InvalidInput
-from pathattr.explainer import PathExplainer
-from pathattr.methods import METHODS
+from pathattr.methods.path_explainer import PathExplainer
+from pathattr.methods.table import METHODS
 from pathattr.metrics.table import FILLED
-from pathattr.orderings import Shuffled
+from pathattr.paths.baselines import GaussianNoise, UniformNoise
+from pathattr.paths.orderings import Shuffled
 from pathattr.studies.grid import BASELESS, Grid
 
 SWITCHING = ("ordering", "schedule", "overlap")  # how components are switched on

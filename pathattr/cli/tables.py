@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pathattr.cli.terminal import to_stdout
-from pathattr.texts import visible
+from pathattr.common.texts import visible
 
 PIPE = 160  # a pipe has no width: give tables room rather than cut them
 MOST = 30  # the width up to which a column is not wrapped

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TextIO
 
-from pathattr.texts import visible
+from pathattr.common.texts import visible
 
 READER_LEFT = 141
 """The status of a command whose reader has left, as in `| head`: 128 and the number of SIGPIPE, as shells count."""

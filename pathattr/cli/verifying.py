@@ -12,9 +12,9 @@ from pathattr.cli.failures import models_own
 from pathattr.cli.options import Settings, target_from
 from pathattr.cli.subject import Subject
 from pathattr.cli.work import Options, versions
+from pathattr.common.axes import Array
+from pathattr.common.files import write_json
 from pathattr.errors import InvalidInput
-from pathattr.files import write_json
-from pathattr.layout import Array
 
 SCENES = 2  # how many generated pictures stand in where none are given
 COLOURS = {"holds": "green", "FAILS": "bold red", "cannot tell": "yellow"}

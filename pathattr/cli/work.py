@@ -13,18 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from pathattr import rendering, scenes
-from pathattr.attribution import Attribution
+from pathattr import scenes
 from pathattr.cli.failures import models_own
 from pathattr.cli.options import Settings, target_from
 from pathattr.cli.outputs import ASKED
 from pathattr.cli.subject import Subject
 from pathattr.cli.terminal import say
-from pathattr.engine import Progress
-from pathattr.explainer import PathExplainer
-from pathattr.files import write_atomically, write_json
-from pathattr.images import read_picture
-from pathattr.layout import Array
+from pathattr.common.axes import Array
+from pathattr.common.files import write_atomically, write_json
+from pathattr.integration.engine import Progress
+from pathattr.methods.path_explainer import PathExplainer
+from pathattr.pictures.image_model import read_picture
+from pathattr.results import figures as rendering
+from pathattr.results.attribution import Attribution
 
 FILM = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # positions of a filmstrip: the early part of a path differs most
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pathattr.contraction import contraction
-from pathattr.layout import Array, spatial_labels
-from pathattr.ops import NumpyOps, Ops
-from pathattr.orderings import Facts, Ordering
+from pathattr.common.axes import Array, spatial_labels
+from pathattr.common.einsum import contraction
+from pathattr.common.ops import NumpyOps, Ops
+from pathattr.paths.orderings import Facts, Ordering
 
 
 @dataclass(frozen=True)

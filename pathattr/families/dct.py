@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
-from pathattr.diffusion import eigenvalues
+from pathattr.common.axes import Array, spatial_labels, spectral_labels
+from pathattr.common.ops import Ops, cosines
 from pathattr.families.base import Decomposition, Factor, PathFamily, Term, Transform
-from pathattr.layout import Array, spatial_labels, spectral_labels
-from pathattr.ops import Ops, cosines
-from pathattr.orderings import Frequency, Ordering
+from pathattr.paths.diffusion import eigenvalues
+from pathattr.paths.orderings import Frequency, Ordering
 
 MATRIX = 256
 """The longest axis that is transformed by a matrix: on a CPU its product takes as long as an FFT at about that length,

@@ -13,9 +13,9 @@ import numpy as np
 import pywt
 from scipy import sparse
 
+from pathattr.common.axes import Array
+from pathattr.common.ops import Ops
 from pathattr.families.base import Transform
-from pathattr.layout import Array
-from pathattr.ops import Ops
 
 BLOCK = 16
 """How many coefficients of each kind are taken at once: filters in blocks are matrix products, which cost less than as

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pathattr.checks import whole
+from pathattr.common.axes import Array
+from pathattr.common.checks import whole
 from pathattr.families.base import Decomposition, PathFamily
 from pathattr.families.pyramid import halves_evenly, stack_of_bands
-from pathattr.layout import Array
-from pathattr.orderings import ApproximationThenFinest, Ordering, Scale
+from pathattr.paths.orderings import ApproximationThenFinest, Ordering, Scale
 
 
 @dataclass(frozen=True)

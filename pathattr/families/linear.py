@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pathattr.common.axes import Array, spatial_labels
 from pathattr.families.base import PROMISES, Decomposition, Factor, PathFamily, Term, norms
-from pathattr.layout import Array, spatial_labels
-from pathattr.orderings import Energy, Ordering
+from pathattr.paths.orderings import Energy, Ordering
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pathattr.common.axes import Array, spatial_labels
 from pathattr.families.base import Decomposition, Factor, Term, norms
-from pathattr.layout import Array, spatial_labels
 
 
 def stack_of_bands(stack: Array, scale: Sequence[int], frequency: Sequence[float]) -> Decomposition:

@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 
+from pathattr.common.axes import Array, spatial_labels
+from pathattr.common.names import one_of
 from pathattr.errors import InvalidInput
 from pathattr.families.base import Decomposition, Factor, PathFamily, Term
-from pathattr.layout import Array, spatial_labels
-from pathattr.naming import one_of
-from pathattr.orderings import Energy, Ordering
+from pathattr.paths.orderings import Energy, Ordering
 
 
 @dataclass(frozen=True)

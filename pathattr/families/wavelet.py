@@ -10,15 +10,15 @@ from typing import Literal
 import numpy as np
 import pywt
 
-from pathattr.checks import whole
+from pathattr.common.axes import Array, spectral_labels
+from pathattr.common.checks import whole
+from pathattr.common.names import one_of
+from pathattr.common.ops import NumpyOps
 from pathattr.errors import InvalidInput
 from pathattr.families.base import Decomposition, Factor, PathFamily, Term
 from pathattr.families.filters import Filters, Pyramid, kinds
 from pathattr.families.pyramid import halves_evenly, stack_of_bands
-from pathattr.layout import Array, spectral_labels
-from pathattr.naming import one_of
-from pathattr.ops import NumpyOps
-from pathattr.orderings import ApproximationThenFinest, Ordering, Scale
+from pathattr.paths.orderings import ApproximationThenFinest, Ordering, Scale
 
 _EVEN_FILTERS = ("bior1.", "bior3.", "rbio1.", "rbio3.")
 """Biorthogonal wavelets with symmetric filters of even length: mirrored pictures have mirrored coefficients."""

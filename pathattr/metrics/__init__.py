@@ -6,11 +6,12 @@ from pathattr.metrics.imputation import ChannelMean, Imputer, NoisyLinear
 from pathattr.metrics.infidelity import Infidelity, Noise, Perturbation, Squares
 from pathattr.metrics.localisation import IoU, MassInside, PointingGame
 from pathattr.metrics.metric import Metric
+from pathattr.metrics.plots import Curve
 from pathattr.metrics.randomisation import Randomisation
 from pathattr.metrics.rise import Deletion, Insertion
 from pathattr.metrics.road import ROAD
 from pathattr.metrics.roar import ROAR, Pictures, Retrained
-from pathattr.metrics.scores import Curve, Scores
+from pathattr.metrics.scores import Scores
 from pathattr.metrics.sensitivity import MaxSensitivity
 from pathattr.metrics.sparseness import Sparseness
 from pathattr.metrics.statistics import Interval, bootstrap

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pathattr.layout import Array
+from pathattr.common.axes import Array
+from pathattr.common.names import named
 from pathattr.metrics.fills import FILLS, Fill
 from pathattr.metrics.metric import Metric
 from pathattr.metrics.ranking import places
 from pathattr.metrics.removal import RATIOS, checked_ratios, contrast
 from pathattr.metrics.scores import Scores
 from pathattr.metrics.subject import Subject
-from pathattr.naming import named
 
 NAMES = {"diffid": "", "deletion": "share of the top replaced", "insertion": "share of the bottom replaced"}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pathattr.base import Explainer
+from pathattr.common.axes import Array
 from pathattr.errors import InvalidInput
-from pathattr.layout import Array
+from pathattr.methods.explainer import Explainer
 from pathattr.metrics.subject import Subject
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.baselines import Blur, Context
-from pathattr.layout import Array
-from pathattr.preprocessing import Preprocessing
+from pathattr.common.axes import Array
+from pathattr.paths.baselines import Blur, Context
+from pathattr.pictures.preprocessing import Preprocessing
 
 
 class Fill(ABC):

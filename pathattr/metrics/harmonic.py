@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.layout import Array
+from pathattr.common.axes import Array
 
 Narrow = NDArray[np.float32]
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.checks import is_number
+from pathattr.common.axes import Array
+from pathattr.common.checks import is_number
 from pathattr.errors import InvalidInput
-from pathattr.layout import Array
 from pathattr.metrics.harmonic import interpolate
-from pathattr.preprocessing import Preprocessing
+from pathattr.pictures.preprocessing import Preprocessing
 
 Imputed = Callable[[NDArray[np.bool_]], Array]
 

@@ -9,14 +9,14 @@ from typing import Literal
 
 import numpy as np
 
-from pathattr.baselines import Baseline, Context, baseline_from
-from pathattr.checks import is_number, whole
+from pathattr.common.axes import Array
+from pathattr.common.checks import is_number, whole
+from pathattr.common.names import named, one_of
 from pathattr.errors import InvalidInput
-from pathattr.layout import Array
 from pathattr.metrics.metric import Metric
 from pathattr.metrics.scores import Scores
 from pathattr.metrics.subject import Subject
-from pathattr.naming import named, one_of
+from pathattr.paths.baselines import Baseline, Context, baseline_from
 
 
 class Perturbation(ABC):

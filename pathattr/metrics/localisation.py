@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.checks import is_number
+from pathattr.common.axes import Array
+from pathattr.common.checks import is_number
 from pathattr.errors import InvalidInput
-from pathattr.layout import Array
 from pathattr.metrics.metric import Metric
-from pathattr.metrics.scores import Better, Curve, Scores
+from pathattr.metrics.plots import Curve
+from pathattr.metrics.scores import Better, Scores
 from pathattr.metrics.subject import Subject
 
 SHARES = tuple(k / 20 for k in range(1, 20))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from pathattr.layout import Array
+from pathattr.common.axes import Array
 from pathattr.metrics.scores import Scores
 from pathattr.metrics.subject import Subject
 

@@ -3,45 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pathattr.checks import is_number
+from pathattr.common.axes import Array
+from pathattr.common.checks import is_number
 from pathattr.errors import InvalidInput, MissingExtra
-from pathattr.layout import Array
-from pathattr.metrics.scores import Scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pathattr.metrics.roar import Retrained
 
 RESAMPLES = 2000
 """Enough for a band as wide as a line can show."""
 
 
-def curves(scores: Scores, confidence: float = 0.95) -> Figure:
-    """Return a figure of one metric's mean curves, one panel each, with bootstrap bands over the examples."""
-    return compared({"": scores}, confidence)
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A quantity at several places of an example's curve: `x` (points,), `values` (batch, points)."""
+
+    x: Array
+    values: Array
+    x_label: str
+    y_label: str
 
 
-def compared(several: Mapping[str, Scores], confidence: float = 0.95) -> Figure:
+def compared(several: Mapping[str, tuple[str, Mapping[str, Curve]]], confidence: float = 0.95) -> Figure:
     """Return a figure with one panel a curve and one line a method, with bootstrap bands over the examples.
 
-    Raises InvalidInput where the scores have no curves or not the same ones, MissingExtra without matplotlib.
+    `several` gives by label the metric's name and its curves. Raises InvalidInput where there are no curves or not the
+    same ones, MissingExtra without matplotlib.
     """
-    named = {label: list(scores.curves) for label, scores in several.items()}
+    named = {label: list(curves) for label, (_, curves) in several.items()}
     names = next(iter(named.values()), [])
     if not names or any(own != names for own in named.values()):
-        metrics = ", ".join(dict.fromkeys(scores.metric for scores in several.values())) or "nothing"
+        metrics = ", ".join(dict.fromkeys(metric for metric, _ in several.values())) or "nothing"
         raise InvalidInput(
             f"a figure needs scores of one metric, with curves; {metrics} has none, or not the same ones"
         )
     figure = _figure((3.4 * len(names), 3.0))
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for label, scores in several.items():
-            curve = scores.curves[name]
+        for label, (_, curves) in several.items():
+            curve = curves[name]
             mean, low, high = band(curve.values, confidence)
             (line,) = axes.plot(curve.x, mean, label=label)
             axes.fill_between(curve.x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
@@ -51,16 +56,19 @@ def compared(several: Mapping[str, Scores], confidence: float = 0.95) -> Figure:
     return figure
 
 
-def retrained(result: Retrained) -> Figure:
-    """Return a figure of ROAR's accuracies: a line for each ranking, with the range of its runs."""
+def retrained(ratios: Array, accuracies: Mapping[str, Array], intact: Array) -> Figure:
+    """Return a figure of ROAR's accuracies, (runs, ratios) by ranking: a line for each, with the range of its runs.
+
+    `intact` are those on whole images, (runs,), if any.
+    """
     figure = _figure((4.8, 3.2))
     axes = figure.subplots()
-    for name, accuracy in result.accuracy.items():
-        (line,) = axes.plot(result.ratios, accuracy.mean(axis=0), marker="o", markersize=3, label=name)
+    for name, accuracy in accuracies.items():
+        (line,) = axes.plot(ratios, accuracy.mean(axis=0), marker="o", markersize=3, label=name)
         low, high = accuracy.min(axis=0), accuracy.max(axis=0)
-        axes.fill_between(result.ratios, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-    if len(result.intact):
-        axes.axhline(result.intact.mean(), color="0.4", linestyle="--", linewidth=1, label="whole images")
+        axes.fill_between(ratios, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    if len(intact):
+        axes.axhline(intact.mean(), color="0.4", linestyle="--", linewidth=1, label="whole images")
     axes.set(xlabel="share of the pixels removed", ylabel="accuracy when trained anew", ylim=(0, 1))
     axes.legend(fontsize="small")
     return figure

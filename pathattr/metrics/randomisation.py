@@ -9,15 +9,16 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from pathattr.base import Explainer
+from pathattr.common.axes import Array
+from pathattr.common.names import one_of
 from pathattr.errors import InvalidInput
-from pathattr.layout import Array
+from pathattr.methods.explainer import Explainer
 from pathattr.metrics.explaining import check_explainer, explained
 from pathattr.metrics.metric import Metric
-from pathattr.metrics.scores import Better, Curve, Scores
+from pathattr.metrics.plots import Curve
+from pathattr.metrics.scores import Better, Scores
 from pathattr.metrics.subject import Subject
-from pathattr.naming import one_of
-from pathattr.registry import backend_for
+from pathattr.models.registry import backend_for
 
 
 @dataclass(frozen=True)

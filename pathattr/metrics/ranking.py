@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.layout import Array
-from pathattr.naming import one_of
+from pathattr.common.axes import Array
+from pathattr.common.names import one_of
 
 Rank = Literal["signed", "absolute"]
 

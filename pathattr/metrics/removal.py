@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from pathattr.checks import is_number
+from pathattr.common.axes import Array
+from pathattr.common.checks import is_number
 from pathattr.errors import InvalidInput
-from pathattr.layout import Array
-from pathattr.metrics.scores import Better, Curve, Scores
+from pathattr.metrics.plots import Curve
+from pathattr.metrics.scores import Better, Scores
 from pathattr.metrics.subject import Judged, Subject
 
 RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

@@ -10,14 +10,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.checks import whole
-from pathattr.layout import Array
+from pathattr.common.axes import Array
+from pathattr.common.checks import whole
+from pathattr.common.names import named
 from pathattr.metrics.fills import FILLS, Fill
 from pathattr.metrics.metric import Metric
+from pathattr.metrics.plots import Curve
 from pathattr.metrics.ranking import Rank, check_rank, pixel_places
-from pathattr.metrics.scores import Better, Curve, Scores, area
+from pathattr.metrics.scores import Better, Scores, area
 from pathattr.metrics.subject import Subject
-from pathattr.naming import named
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pathattr.layout import Array
+from pathattr.common.axes import Array
+from pathattr.common.names import named
 from pathattr.metrics.imputation import IMPUTERS, Imputer
 from pathattr.metrics.metric import Metric
 from pathattr.metrics.ranking import Rank, check_rank, pixel_places
 from pathattr.metrics.removal import RATIOS, checked_ratios, contrast
 from pathattr.metrics.scores import Scores
 from pathattr.metrics.subject import Subject
-from pathattr.naming import named
 
 NAMES = {"gap": "", "morf": "share removed", "lerf": "share kept"}
 

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.attribution import Attribution
-from pathattr.checks import check_finite, numbers, on_host, whole
+from pathattr.common.axes import Array, Layout
+from pathattr.common.checks import check_finite, numbers, on_host, whole
+from pathattr.common.names import named, one_of
 from pathattr.errors import InvalidInput
-from pathattr.layout import Array, Layout
 from pathattr.metrics.fills import FILLS, Fill
+from pathattr.metrics.plots import retrained
 from pathattr.metrics.removal import checked_ratios
 from pathattr.metrics.scores import area
-from pathattr.naming import named, one_of
-from pathattr.preprocessing import Preprocessing
+from pathattr.pictures.preprocessing import Preprocessing
+from pathattr.results.attribution import Attribution
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -207,9 +208,7 @@ class Retrained:
 
     def plot(self) -> Figure:
         """Return a matplotlib figure: mean accuracy against the share removed, least and largest over the runs."""
-        from pathattr.metrics.plots import retrained
-
-        return retrained(self)
+        return retrained(self.ratios, self.accuracy, self.intact)
 
     def record(self) -> dict[str, Any]:
         """Return everything as plain values for JSON."""

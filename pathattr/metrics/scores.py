@@ -8,24 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from pathattr.common.axes import Array
 from pathattr.errors import InvalidInput
-from pathattr.layout import Array
+from pathattr.metrics.plots import Curve, compared
 from pathattr.metrics.statistics import Interval, bootstrap
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Better = Literal["higher", "lower"] | None
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """A quantity at several places of an example's curve: `x` (points,), `values` (batch, points)."""
-
-    x: Array
-    values: Array
-    x_label: str
-    y_label: str
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -89,9 +80,7 @@ class Scores:
 
     def plot(self, *, confidence: float = 0.95) -> Figure:
         """Return a matplotlib figure of the mean curves with their intervals; MissingExtra without matplotlib."""
-        from pathattr.metrics.plots import curves
-
-        return curves(self, confidence)
+        return compared({"": (self.metric, self.curves)}, confidence)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{name} {self.interval(name)}" for name in self.values)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pathattr.base import Explainer
-from pathattr.checks import is_number, whole
+from pathattr.common.axes import Array
+from pathattr.common.checks import is_number, whole
 from pathattr.errors import InvalidInput
-from pathattr.layout import Array
+from pathattr.methods.explainer import Explainer
 from pathattr.metrics.explaining import check_explainer, explained
 from pathattr.metrics.metric import Metric
 from pathattr.metrics.scores import Scores

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pathattr.checks import is_number
+from pathattr.common.axes import Array
+from pathattr.common.checks import is_number
 from pathattr.errors import InvalidInput
-from pathattr.layout import Array
 
 RESAMPLES = 4000
 """Enough that the ends of a 95% interval waver by about 3% of its width."""

@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from pathattr.attribution import Attribution
-from pathattr.base import Posed, Question
-from pathattr.checks import check_finite, numbers, unmasked
-from pathattr.engine import Engine
+from pathattr.common.axes import Array
+from pathattr.common.checks import check_finite, numbers, unmasked
+from pathattr.common.files import read_plain
 from pathattr.errors import InvalidInput, ModelError
-from pathattr.files import read_plain
-from pathattr.layout import Array
-from pathattr.quadrature import RULES
-from pathattr.schedules import LinearRamp
-from pathattr.targets import Objective, targets_of_callable
+from pathattr.integration.engine import Engine
+from pathattr.integration.quadrature import RULES
+from pathattr.methods.explainer import Posed, Question
+from pathattr.models.targets import Objective, targets_of_callable
+from pathattr.paths.schedules import LinearRamp
+from pathattr.results.attribution import Attribution
 
 ZIP = b"PK"  # how an archive begins
 FIRST = 8  # outputs of an example: enough to tell two models apart

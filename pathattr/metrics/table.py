@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from pathattr.common.names import named
 from pathattr.metrics.diffid import DiffID
 from pathattr.metrics.fills import FILLS, Fill
 from pathattr.metrics.infidelity import Infidelity
@@ -12,7 +13,6 @@ from pathattr.metrics.metric import Metric
 from pathattr.metrics.rise import Deletion, Insertion
 from pathattr.metrics.road import ROAD
 from pathattr.metrics.sparseness import Sparseness
-from pathattr.naming import named
 
 FILLED: dict[str, Callable[[Fill], Metric]] = {
     "diffid": lambda fill: DiffID(fill),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.errors import InvalidInput, MissingExtra
-from pathattr.preprocessing import Preprocessing
+from pathattr.pictures.preprocessing import Preprocessing
 from pathattr.scenes.generator import CLASSES, SIZE
 
 

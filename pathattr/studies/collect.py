@@ -10,10 +10,10 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from pathattr import scenes
-from pathattr.checks import whole
+from pathattr.common.checks import whole
+from pathattr.common.files import read_plain
 from pathattr.errors import InvalidInput
-from pathattr.files import read_plain
-from pathattr.images import ImageModel
+from pathattr.pictures.image_model import ImageModel
 from pathattr.studies.data import Box, File, Item, Pictures, Scene, spread
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr import scenes
-from pathattr.checks import numbers, on_host
+from pathattr.common.axes import Array
+from pathattr.common.checks import numbers, on_host
+from pathattr.common.files import read_plain
 from pathattr.errors import InvalidInput
-from pathattr.files import read_plain
-from pathattr.images import ImageModel, prepare, read_picture
-from pathattr.layout import Array
+from pathattr.pictures.image_model import ImageModel, prepare, read_picture
 
 Box = tuple[float, float, float, float]
 """Top, left, bottom, right in pixels of the picture as it is in its file, upright; the last two exclusive."""

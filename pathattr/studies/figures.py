@@ -11,8 +11,8 @@ import numpy as np
 from pathattr.errors import MissingExtra
 from pathattr.metrics.plots import compared
 from pathattr.metrics.scores import Scores
-from pathattr.rendering import Panel, Row, grid, scale_of
-from pathattr.sheet import relative
+from pathattr.results.canvas import relative
+from pathattr.results.figures import Panel, Row, grid, scale_of
 from pathattr.studies.setting import Setting
 from pathattr.studies.store import Found
 from pathattr.studies.summary import Key, Summary
@@ -104,7 +104,7 @@ def against_overlap(settings: Sequence[Setting], summary: Summary) -> Figure:
 
 def curves(metric: str, several: Mapping[str, Scores]) -> Figure:
     """Return the curves of several settings under one metric, with one legend beside them."""
-    figure = compared(several)
+    figure = compared({label: (scores.metric, scores.curves) for label, scores in several.items()})
     for axes in figure.axes:
         legend = axes.get_legend()
         if legend is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pathattr.base import Explainer, described
-from pathattr.baselines import baseline_from
 from pathattr.errors import InvalidInput
-from pathattr.gradients import SmoothGrad
+from pathattr.methods.explainer import Explainer, described
+from pathattr.methods.gradients import SmoothGrad
 from pathattr.metrics.infidelity import Infidelity
 from pathattr.metrics.metric import Metric
 from pathattr.metrics.table import needs_masks
+from pathattr.paths.baselines import baseline_from
 from pathattr.studies.data import Data
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
-from pathattr.backend import Call
-from pathattr.checks import whole
-from pathattr.explainer import PathExplainer
-from pathattr.layout import Array
+from pathattr.common.axes import Array
+from pathattr.common.checks import whole
+from pathattr.methods.path_explainer import PathExplainer
+from pathattr.models.backend import Call
 
 
 def frequency_content(explainer: PathExplainer, inputs: Any, alpha: Sequence[float], bands: int = 8) -> Array:

@@ -9,18 +9,18 @@ from functools import partial
 from itertools import product
 from typing import Any, Literal
 
-from pathattr.base import Asked, Explainer
-from pathattr.baselines import BASELINES, Baseline, baseline_from
+from pathattr.common.axes import Array
+from pathattr.common.names import named, one_of
 from pathattr.errors import InvalidInput
-from pathattr.explainer import PathExplainer
 from pathattr.families import FAMILIES, PathFamily
-from pathattr.layout import Array
-from pathattr.methods import METHODS
-from pathattr.naming import named, one_of
-from pathattr.orderings import ORDERINGS, Ordering
-from pathattr.schedules import SCHEDULES, Schedule
+from pathattr.methods.explainer import Asked, Explainer
+from pathattr.methods.path_explainer import PathExplainer
+from pathattr.methods.table import METHODS
+from pathattr.models.targets import OUTPUTS
+from pathattr.paths.baselines import BASELINES, Baseline, baseline_from
+from pathattr.paths.orderings import ORDERINGS, Ordering
+from pathattr.paths.schedules import SCHEDULES, Schedule
 from pathattr.studies.setting import Fact, Setting, described_settings
-from pathattr.targets import OUTPUTS
 
 CHANNELS = ("separate", "joint")
 FACTS = ("ordering", "schedule", "overlap", "baseline", "channels", "output")

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from pathattr.common.axes import Array
+from pathattr.common.files import plain, read_plain, write_json
 from pathattr.errors import InvalidInput
-from pathattr.files import plain, read_plain, write_json
-from pathattr.layout import Array
 
 KIND, FORMAT = "pathattr study plan", 2
 _MOST = 2**28  # bytes: of a million examples

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pathattr.common.files import write_atomically
 from pathattr.errors import MissingExtra
-from pathattr.files import write_atomically
-from pathattr.rendering import png_bytes
+from pathattr.results.figures import png_bytes
 from pathattr.studies.figures import figures, needs_matplotlib
 from pathattr.studies.store import Found
 from pathattr.studies.summary import Summary, matching, summarised
-from pathattr.studies.table import arrow_modules, tidy
+from pathattr.studies.table import arrow_modules
 
 if TYPE_CHECKING:
     from pathattr.studies.study import Study
@@ -56,7 +56,7 @@ def write_report(
     tolerances = {setting.facts.get("tolerance") for setting in study.settings} - {None}
     tolerance = next(iter(tolerances)) if len(tolerances) == 1 else None
     summary = summarised(results, reference, tolerance=tolerance if isinstance(tolerance, float) else None, notes=told)
-    table = tidy(study, results)
+    table = study.table(results)
     files = {"table.csv": table.csv(), "summary.csv": summary.csv()}
     files |= {"table.parquet": table.parquet()} if parquet else {}
     files |= {"summary.md": summary.markdown(), "summary.tex": summary.latex()}

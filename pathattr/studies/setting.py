@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from pathattr.base import Asked, Explainer, described
-from pathattr.baselines import Samples
-from pathattr.checks import on_host
+from pathattr.common.checks import on_host
+from pathattr.methods.explainer import Asked, Explainer, described
+from pathattr.paths.baselines import Samples
 
 Fact = str | float | int | None
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pathattr.archives import Archive, Unreadable, packed
-from pathattr.files import write_atomically
-from pathattr.layout import Array
-from pathattr.metrics.scores import Curve, Scores
+from pathattr.common.archives import Archive, Unreadable, packed
+from pathattr.common.axes import Array
+from pathattr.common.files import write_atomically
+from pathattr.metrics.plots import Curve
+from pathattr.metrics.scores import Scores
 
 KIND, FORMAT = "pathattr study result", 2
 COSTS = ("score", "baseline_score", "gradients", "gap", "relative_gap", "error")

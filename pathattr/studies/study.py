@@ -9,16 +9,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pathattr.archives import Unreadable
-from pathattr.base import Explainer
-from pathattr.checks import whole
+from pathattr.common.archives import Unreadable
+from pathattr.common.checks import whole
+from pathattr.common.files import open_plain
+from pathattr.common.locking import hold
+from pathattr.common.names import one_of
 from pathattr.errors import InvalidInput, warn
-from pathattr.files import open_plain
-from pathattr.locking import hold
+from pathattr.methods.explainer import Explainer
 from pathattr.metrics.metric import Metric
 from pathattr.metrics.scores import Scores
 from pathattr.metrics.subject import Subject
-from pathattr.naming import one_of
 from pathattr.studies.data import Batch, Data, batches, evenly
 from pathattr.studies.fitness import check_baselines, check_masks
 from pathattr.studies.plan import Asked, Plan
@@ -229,9 +229,9 @@ class Study:
             for row, reason in sorted(found.failed.items())
         ]
 
-    def table(self) -> Table:
-        """Return what has been found so far, one row for each example, setting and column of a metric."""
-        return tidy(self, self.results())
+    def table(self, results: Mapping[str, Found] | None = None) -> Table:
+        """Return what has been found so far, one row for each example, setting and column; of `results` at hand."""
+        return tidy(self.settings, self.data, self.class_name, results or self.results())
 
     def _unit(self, number: int, setting: Setting) -> Unit:
         return Unit(number, self.batches[number], setting.name)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from pathattr.common.axes import Array
+from pathattr.common.texts import csv_line, latex, markdown, visible
 from pathattr.errors import InvalidInput
-from pathattr.layout import Array
 from pathattr.metrics.statistics import Interval, bootstrap
 from pathattr.studies.store import Found
-from pathattr.texts import csv_line, latex, markdown, visible
 
 Key = tuple[str, str]  # metric, column
 

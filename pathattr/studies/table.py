@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from pathattr.common.texts import csv_line
 from pathattr.errors import MissingExtra
+from pathattr.studies.data import Data
+from pathattr.studies.setting import Setting
 from pathattr.studies.store import COSTS, Found
-from pathattr.texts import csv_line
-
-if TYPE_CHECKING:
-    from pathattr.studies.study import Study
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,20 +53,22 @@ def arrow_modules() -> tuple[Any, Any]:
     return pa, parquet
 
 
-def tidy(study: Study, results: Mapping[str, Found]) -> Table:
+def tidy(
+    settings: Sequence[Setting], data: Data, class_name: Callable[[int], str], results: Mapping[str, Found]
+) -> Table:
     """Return what settings found, in the order of settings, metrics and examples; `results` by setting.
 
     Beside each score stand the cost and the error of its attributions. Examples that are still to come have no rows;
     those that failed have empty values and the reason.
     """
-    facts = list(dict.fromkeys(name for setting in study.settings for name in setting.facts))
+    facts = list(dict.fromkeys(name for setting in settings for name in setting.facts))
     text: dict[str, list[str | None]] = {
         name: [] for name in ("setting", "example", "class", "metric", "column", "failed")
     }
     numbers: dict[str, list[Any]] = {name: [] for name in ("number", "target", "value", *COSTS)}
     fact_columns: dict[str, list[Any]] = {name: [] for name in facts}
-    labels = study.data.labels
-    for setting in study.settings:
+    labels = data.labels
+    for setting in settings:
         found = results[setting.name]
         rows = np.array(sorted({*found.rows.tolist(), *found.failed}), dtype=np.intp)
         for metric, scores in scores_of_all(results, setting.name):
@@ -76,8 +77,8 @@ def tidy(study: Study, results: Mapping[str, Found]) -> Table:
                 text["setting"] += [setting.name] * count
                 text["metric"] += [metric] * count
                 text["column"] += [column] * count
-                text["example"] += [study.data.names[row] for row in rows]
-                text["class"] += [None if labels is None else study.class_name(int(labels[row])) for row in rows]
+                text["example"] += [data.names[row] for row in rows]
+                text["class"] += [None if labels is None else class_name(int(labels[row])) for row in rows]
                 text["failed"] += [found.failed.get(int(row)) for row in rows]
                 numbers["number"].append(rows)
                 numbers["target"].append(found.targets[rows])

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from pathattr.base import Explainer, Posed
+from pathattr.common.axes import Array
 from pathattr.errors import InvalidInput, PathattrError
-from pathattr.layout import Array
+from pathattr.methods.explainer import Explainer, Posed
+from pathattr.metrics.metric import Metric
 from pathattr.metrics.scores import Scores
 from pathattr.metrics.subject import Subject
 from pathattr.studies.data import Batch
 from pathattr.studies.store import COSTS, Found
 
-if TYPE_CHECKING:
-    from pathattr.studies.study import Study
+
+class Asker(Protocol):
+    """What a batch needs of its study."""
+
+    @property
+    def shown(self) -> Collection[int]:
+        """The examples whose maps are kept."""
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The metrics by name."""
+
+    @property
+    def explainers(self) -> Mapping[str, Explainer]:
+        """The explainer of each setting."""
+
+    def subject(self, explainer: Explainer, batch: Batch, rows: Sequence[int]) -> Subject:
+        """Return some examples as the model of an explainer sees them, to be judged on."""
 
 
 class Work:
     """One batch of a study in work: its examples, and the subjects that settings share."""
 
-    def __init__(self, study: Study, batch: Batch, rows: Sequence[int]) -> None:
+    def __init__(self, study: Asker, batch: Batch, rows: Sequence[int]) -> None:
         self.study, self.batch, self.rows = study, batch, list(rows)
         self._subjects: dict[Any, Subject] = {}
 

@@ -12,13 +12,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy import fft
 
-from pathattr.backend import Backend, Call
+from pathattr.common.ops import NumpyOps, Ops
 from pathattr.errors import InvalidInput
-from pathattr.explainer import PathExplainer
 from pathattr.families import FAMILIES
-from pathattr.numpy_backend import LINK_FUNCTIONS, NumpyBackend
-from pathattr.ops import NumpyOps, Ops
-from pathattr.targets import LINKS, Contrast, Objective
+from pathattr.methods.path_explainer import PathExplainer
+from pathattr.models.backend import Backend, Call
+from pathattr.models.numpy_backend import LINK_FUNCTIONS, NumpyBackend
+from pathattr.models.targets import LINKS, Contrast, Objective
 from pathattr.testing.models import TanhNetwork
 
 # Equations of the kinds that families use: hadamard, matrix products with and without a batch, reductions.

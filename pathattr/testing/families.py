@@ -13,14 +13,14 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from pathattr.attribution import Attribution
 from pathattr.axioms import verify
+from pathattr.common.axes import Array
 from pathattr.errors import InvalidInput
-from pathattr.explainer import PathExplainer
 from pathattr.families import Linear, PathFamily
 from pathattr.families.base import PROMISES, Decomposition, Factor, Term
-from pathattr.layout import Array
-from pathattr.schedules import LinearRamp, Schedule
+from pathattr.methods.path_explainer import PathExplainer
+from pathattr.paths.schedules import LinearRamp, Schedule
+from pathattr.results.attribution import Attribution
 from pathattr.testing import frameworks
 from pathattr.testing.models import LinearModel, Polynomial, TanhNetwork
 from pathattr.testing.properties import (

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pathattr.backend import Backend, Call
+from pathattr.common.axes import Array
 from pathattr.errors import InvalidInput, MissingExtra
-from pathattr.explainer import PathExplainer
-from pathattr.layout import Array
-from pathattr.registry import backends, load_backend
+from pathattr.methods.path_explainer import PathExplainer
+from pathattr.models.backend import Backend, Call
+from pathattr.models.registry import backends, load_backend
 from pathattr.scenes.network import Conv, Dense, GlobalAveragePool, Layer
 from pathattr.testing.models import SoftmaxRegression
 from pathattr.testing.properties import assert_close

@@ -12,9 +12,9 @@ from typing import ClassVar, Self
 import numpy as np
 from scipy.integrate import quad_vec
 
+from pathattr.common.axes import Array
 from pathattr.errors import InvalidInput
-from pathattr.layout import Array
-from pathattr.numpy_backend import NumpyModel
+from pathattr.models.numpy_backend import NumpyModel
 
 
 class Model(ABC):

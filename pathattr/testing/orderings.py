@@ -12,10 +12,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+from pathattr.common.axes import Array
 from pathattr.errors import InvalidInput
 from pathattr.families import FAMILIES, PathFamily
-from pathattr.layout import Array
-from pathattr.orderings import Facts, Ordering
+from pathattr.paths.orderings import Facts, Ordering
 from pathattr.testing.models import LinearModel
 from pathattr.testing.properties import (
     MOMENT,

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import SearchStrategy
 from numpy.typing import NDArray
 
-from pathattr.attribution import Attribution
-from pathattr.explainer import PathExplainer
+from pathattr.common.axes import Array
 from pathattr.families.base import Decomposition
-from pathattr.layout import Array
+from pathattr.methods.path_explainer import PathExplainer
+from pathattr.results.attribution import Attribution
 from pathattr.testing.models import Model, Polynomial
 
 # This much before the end of a path, and after its start, a continuous gate of ordinary slope is as good as there.

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from pathattr.common.axes import Array
 from pathattr.errors import InvalidInput
 from pathattr.families import Linear
-from pathattr.layout import Array
-from pathattr.quadrature import uniform_edges
-from pathattr.schedules import Schedule
+from pathattr.integration.quadrature import uniform_edges
+from pathattr.paths.schedules import Schedule
 from pathattr.testing import frameworks
 from pathattr.testing.models import LinearModel
 from pathattr.testing.properties import (

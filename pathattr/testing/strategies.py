@@ -17,10 +17,11 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+from pathattr.common.axes import Array
 from pathattr.errors import InvalidInput
 from pathattr.families import FAMILIES, Laplacian, PathFamily, Wavelet
-from pathattr.layout import Array
-from pathattr.orderings import (
+from pathattr.integration.quadrature import RULES
+from pathattr.paths.orderings import (
     ApproximationThenFinest,
     Diffusion,
     Energy,
@@ -31,8 +32,7 @@ from pathattr.orderings import (
     Scale,
     Shuffled,
 )
-from pathattr.quadrature import RULES
-from pathattr.schedules import CosineRamp, LinearRamp, Schedule, SigmoidRamp, StepRamp
+from pathattr.paths.schedules import CosineRamp, LinearRamp, Schedule, SigmoidRamp, StepRamp
 from pathattr.testing.models import (
     AnalyticModel,
     ExponentialRidge,

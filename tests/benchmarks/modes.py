@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import pathattr as pa
-from pathattr.specs import load_model
+from pathattr.models.specs import load_model
 
 MODES = {
     "float32": {},

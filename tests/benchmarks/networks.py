@@ -12,8 +12,8 @@ import numpy as np
 from common import normalised, pictures
 
 from pathattr import scenes
-from pathattr.images import ImageModel
-from pathattr.specs import load_model
+from pathattr.models.specs import load_model
+from pathattr.pictures.image_model import ImageModel
 
 CLASSES = 1000
 BN_EPSILON = 1e-5
@@ -178,7 +178,7 @@ def tensorflow_resnet(name, arrays):
 
 
 def load_torch(spec, arrays=None):
-    """Return the ImageModel that a name of RESNETS or a spec of `pathattr.specs` means; `arrays` saves making them."""
+    """Return the ImageModel that a name of RESNETS or a spec of the command means; `arrays` saves making them."""
     if spec in RESNETS:
         return ImageModel(torch_resnet(spec, arrays or weights(spec)), None, scenes.PREPROCESSING)
     found = load_model(spec, backend="torch")

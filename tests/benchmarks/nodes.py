@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 import pathattr as pa
-from pathattr import refinement
-from pathattr.nodes import ArcLength, Nodes, OutputAware, Refined, Uniform
-from pathattr.quadrature import Edges
-from pathattr.specs import load_model
+from pathattr.integration import refinement
+from pathattr.integration.nodes import ArcLength, Nodes, OutputAware, Refined, Uniform
+from pathattr.integration.quadrature import Edges
+from pathattr.models.specs import load_model
 
 OVERLAPS = (0.4, 0.1)
 LEVEL = 0.02

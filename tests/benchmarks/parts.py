@@ -7,8 +7,9 @@ from functools import wraps
 from itertools import islice
 from unittest import mock
 
-from pathattr import engine, walk
-from pathattr.explainer import PathExplainer
+from pathattr.integration import engine
+from pathattr.integration import points as walk
+from pathattr.methods.path_explainer import PathExplainer
 from pathattr_torch import TorchBackend
 
 # What each part is called, and the functions in which its time is spent; what they call in turn is taken off.

@@ -14,7 +14,7 @@ import torch
 from common import normalised, pictures, table
 
 import pathattr as pa
-from pathattr.specs import load_model
+from pathattr.models.specs import load_model
 
 PRECISIONS = {
     "float32": (torch.float32, {}),

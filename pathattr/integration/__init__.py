@@ -1,0 +1,1 @@
+"""The integral along a path: nodes, points, gradients in blocks, sums."""

@@ -1,0 +1,228 @@
+"""The points of paths on the device: gates and factors through one equation, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pathattr.common.axes import Array, Layout, spatial_labels
+from pathattr.common.einsum import Contraction, contraction
+from pathattr.common.ops import Ops
+from pathattr.families.base import Decomposition, Transform
+from pathattr.integration.nodes import Course
+from pathattr.integration.quadrature import Edges, Rule
+from pathattr.models.backend import Backend
+from pathattr.paths.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Path:
+    """One path to integrate along: from `start` to `end`, both arranged as the user's examples, float64.
+
+    `row` is the example of the batch that it belongs to, `targets` (1 or 2, output axes) what is explained.
+    """
+
+    start: Array
+    end: Array
+    decomposition: Decomposition
+    strengths: tuple[Array, ...]
+    course: Course
+    edges: Edges
+    targets: NDArray[np.intp]
+    row: int
+
+
+class Walk:
+    """The points of a few paths, block by block; edge points on the border of two blocks are made once."""
+
+    def __init__(
+        self, backend: Backend, layout: Layout, schedule: Schedule, rule: Rule, paths: Sequence[Path], nodes: int
+    ) -> None:
+        self._backend, self._rule, self._schedule = backend, rule, schedule
+        self._rank = len(paths[0].start.shape)
+        self.terms = [_Operands(backend, layout, paths, k) for k in range(len(paths[0].decomposition.terms))]
+        self.strengths = [term.strengths_on_host for term in self.terms]
+        self._transform = paths[0].decomposition.transform
+        spatial = spatial_labels(len(paths[0].decomposition.shape) - 1)
+        self._axes = tuple(2 + layout.labels.index(label) for label in spatial)  # after images and nodes
+        self._start = backend.asarray(np.stack([path.start for path in paths]))[:, None]
+        self._end = backend.asarray(np.stack([path.end for path in paths]))[:, None]
+        count, padding = nodes + rule.window - 1, rule.padding
+
+        def padded(edges: Array) -> Array:
+            # First and last edge as often as the rule says, then the last again: nodes without increment.
+            return np.pad(edges, (padding, max(count - padding - len(edges), 0)), mode="edge")[:count]
+
+        self._low, self._high, self._share = (
+            np.stack([padded(getattr(path.edges, name)) for path in paths]) for name in ("low", "high", "share")
+        )
+        self._points: Any = None
+        self._gates: list[Any] = []
+
+    def block(self, first: int, size: int) -> tuple[Any, Any, list[Any]]:
+        """Return evaluation points and increments (images, size, *example), and the increments of each term's gates."""
+        overlap = self._rule.window - 1
+        fresh = slice(first if self._points is None else first + overlap, first + size + overlap)
+        found, opened = self.at(self._low[:, fresh], self._high[:, fresh], self._share[:, fresh])
+        points, *gates = news = [found, *opened]
+        if self._points is not None:
+            points, *gates = (
+                self._backend.concat([old, new], axis=1)
+                for old, new in zip([self._points, *self._gates], news, strict=True)
+            )
+        moved = partial(_combine, self._rule.increment, size)
+        made = _combine(self._rule.point, size, points), moved(points), [moved(gate) for gate in gates]
+        # Last, so that a block for which there is no room leaves all as it was. Copies: views would keep whole blocks
+        # in memory.
+        self._points, *self._gates = (
+            new if new.shape[1] == overlap else self._backend.concat([part[:, -overlap:]], axis=1)
+            for part, new in zip([points, *gates], news, strict=True)
+        )
+        return made
+
+    def at(self, low: Array, high: Array, share: Array) -> tuple[Any, list[Any]]:
+        """Return the points at edges (images, edges), natively (images, edges, *example), and each term's gates.
+
+        Gates have length 1 along axes on which all of them are the same.
+        """
+        gates = [self._gate(term, low, high, share) for term in self.terms]
+        points = self._start
+        parts = [
+            term.synthesise(self._backend, self._backend.narrow(gate))
+            for term, gate in zip(self.terms, gates, strict=True)
+        ]
+        if self._transform is not None:
+            parts = [self._backend.apply(_Synthesis(self._transform, self._axes), *parts)]
+        for part in parts:
+            points = points + part
+        arrived = (low >= 1) & (share == 0)
+        if arrived.any():  # the end point is x itself, not its synthesis
+            mask = self._backend.wide(arrived.astype(np.float64).reshape(*arrived.shape, *(1,) * self._rank))
+            points = self._backend.where(mask > 0.5, self._end, points)
+        return points, gates
+
+    def project(self, gradients: Any) -> list[Any]:
+        """Return ⟨gradient, C_k⟩ for gradients (images, nodes, *example), one array (images, nodes, *gate) a term."""
+        parts = [gradients] * len(self.terms)
+        if self._transform is not None:
+            parts = self._backend.apply(_Adjoint(self._transform, self._axes), gradients)
+        return [term.project(self._backend, part) for term, part in zip(self.terms, parts, strict=True)]
+
+    def _gate(self, term: _Operands, low: Array, high: Array, share: Array) -> Any:
+        """Return a term's gates at edges (images, edges), wide (images, edges, *gate), 1 where all are the same."""
+        backend, rank = self._backend, len(term.gate_shape)
+
+        def at(alpha: Array) -> Any:
+            column = alpha.reshape(*alpha.shape, *(1,) * rank)
+            if self._schedule.jumping and not backend.has_float64:
+                # In float32 a gate may jump one edge early or late, past the sub-nodes that the jump was given.
+                return backend.wide(self._schedule.gates(np, column, term.distinct_on_host[:, None]))
+            inside = bool(((column > 0) & (column < 1)).all())
+            return self._schedule.gates(backend, backend.wide(column), term.distinct[:, None], inside=inside)
+
+        if not share.any():
+            return at(low)
+        weight = backend.wide(share.reshape(*share.shape, *(1,) * rank))
+        return (1.0 - weight) * at(low) + weight * at(high)
+
+
+class _Operands:
+    """One term of a few paths' equations on the device, with its two contractions."""
+
+    def __init__(self, backend: Backend, layout: Layout, paths: Sequence[Path], k: int) -> None:
+        terms = [path.decomposition.terms[k] for path in paths]
+        term = terms[0]
+        # Without channels the canonical channel axis, of length 1, leaves the equation.
+        dropped = "" if layout.channel_axis is not None else "c"
+        self.strengths_on_host = np.stack([_squeezed(path.strengths[k], term.gates, dropped) for path in paths])
+        self.gate_shape = self.strengths_on_host.shape[1:]
+        self._factors = []
+        labels = []
+        for index, factor in enumerate(term.factors):
+            own = factor.labels.replace(dropped, "") if dropped else factor.labels
+            if factor.shared:
+                array = _squeezed(factor.array, factor.labels, dropped)
+            else:
+                arrays = [_squeezed(t.factors[index].array, factor.labels, dropped) for t in terms]
+                array = arrays[0][None] if len(arrays) == 1 else np.stack(arrays)  # no copy of one
+                own = "b" + own
+            labels.append(own)
+            self._factors.append(backend.asarray(array))
+        gates = "bn" + (term.gates.replace(dropped, "") if dropped else term.gates)
+        decomposition = paths[0].decomposition
+        # A spectrum is arranged as the example is, each frequency in the place of its axis.
+        places = dict(zip(decomposition.labels, term.spectrum or decomposition.labels, strict=True))
+        arranged = "bn" + "".join(places[label] for label in layout.labels)
+        sizes = decomposition.sizes(term) | {"b": 1, "n": 1}
+        # Nothing but gates times coefficients: gates that are the same along an axis are made once. (Elsewhere another
+        # equation may be another order of products, and an example's rounding its batch-mates' matter.)
+        alike = (
+            [
+                axis
+                for axis, size in enumerate(self.gate_shape, start=1)
+                if size > 1 and (self.strengths_on_host == self.strengths_on_host.take([0], axis)).all()
+            ]
+            if len(term.factors) == 1 and set(gates) <= set(arranged)
+            else []
+        )
+        first = tuple(slice(0, 1) if axis in alike else slice(None) for axis in range(self.strengths_on_host.ndim))
+        self.distinct_on_host = self.strengths_on_host[first]
+        self.distinct = backend.wide(self.distinct_on_host)
+        self._kept = [axis for axis in range(len(gates)) if axis - 1 not in alike]
+        varied = "".join(gates[axis] for axis in self._kept)
+        self._synthesis: Contraction = contraction([varied, *labels], arranged, sizes)
+        self._adjoint: Contraction = contraction([arranged, *labels], gates, sizes)
+
+    def synthesise(self, backend: Backend, gates: Any) -> Any:
+        """Return the equation's result for gates (images, nodes, *gate), arranged as the user's examples."""
+        if len(self._kept) < len(gates.shape):
+            gates = backend.reshape(gates, tuple(gates.shape[axis] for axis in self._kept))
+        return self._synthesis(backend.einsum, [gates, *self._factors])
+
+    def project(self, backend: Backend, gradients: Any) -> Any:
+        """Return its adjoint, (images, nodes, *gate), at gradients that are so arranged."""
+        return self._adjoint(backend.einsum, [gradients, *self._factors])
+
+
+@dataclass(frozen=True)
+class _Synthesis:
+    """A transform along some axes as a function of spectra: a value, so that what is compiled is found again."""
+
+    transform: Transform
+    axes: tuple[int, ...]
+
+    def __call__(self, ops: Ops, *spectra: Any) -> Any:
+        return self.transform.synthesise(ops, spectra, self.axes)
+
+
+@dataclass(frozen=True)
+class _Adjoint:
+    """The other direction, as a function of gradients."""
+
+    transform: Transform
+    axes: tuple[int, ...]
+
+    def __call__(self, ops: Ops, gradients: Any) -> list[Any]:
+        return list(self.transform.adjoint(ops, gradients, self.axes))
+
+
+def _combine(weights: Sequence[float], size: int, edges: Any) -> Any:
+    """Return Σ_w weights[w]·edges[:, w : w + size]."""
+    if tuple(weights) == (-1.0, 1.0):  # one reading instead of two, the same bits
+        return edges[:, 1 : 1 + size] - edges[:, :size]
+    total: Any = None
+    for w, weight in enumerate(weights):
+        if weight:
+            part = edges[:, w : w + size]
+            part = part if weight == 1 else weight * part
+            total = part if total is None else total + part
+    return total
+
+
+def _squeezed(array: Array, labels: str, dropped: str) -> Array:
+    return array.squeeze(axis=labels.index(dropped)) if dropped and dropped in labels else array

@@ -1,0 +1,1 @@
+"""What users call: explainers, and the settings they decide."""

@@ -1,0 +1,1 @@
+"""Pictures as files, and as a model takes them."""

@@ -1,0 +1,1 @@
+"""What an explanation is: arrays with their record, saved, loaded and drawn."""
