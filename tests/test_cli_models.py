@@ -43,6 +43,7 @@ def leaves():
     net.first.register_forward_hook(lambda *args: exit(0))
     return pa.ImageModel(net, size=16)
 def two(): return pa.ImageModel(Net(2).eval(), size=16)
+def masks(): return pa.ImageModel(nn.Conv2d(3, 4, 3).eval(), size=16)
 def plain(): return pa.ImageModel(lambda x: x.mean((2, 3)) if x.shape[1] == 3 else 1 / 0, size=16)
 net = Net(1).eval()
 dressed = pa.ImageModel(net, size=16)
@@ -127,6 +128,19 @@ def test_a_model_of_one_channel_gets_grey_pictures(here, spec, capsys):
     # Grey of grey is that grey to rounding; one float32 network.
     assert record["score"] == pytest.approx(expected.score[0], rel=1e-5)
     np.testing.assert_allclose(result.attributions, expected.attributions, rtol=1e-3, atol=1e-6)
+
+
+def test_a_place_of_dense_outputs_is_named_by_its_indices(here, capsys):
+    command = ["explain", "a.png", "-m", "own_torch.py:masks", "--output", "logit"]
+    assert run(*command) == 1
+    assert "target=(...), one index per axis" in failure(capsys)
+    assert run(*command, "--target", "2,-1,4") == 0, capsys.readouterr().err
+    record = json.loads((here / "out" / "a.json").read_text())
+    assert record["target"] == [2, 13, 4]
+    assert record["target_name"] == "output 2, 13, 4"
+    assert run(*command, "--target", "2,-1,4", "--contrast", "0,-1,4", "--force") == 0, capsys.readouterr().err
+    record = json.loads((here / "out" / "a.json").read_text())
+    assert record["target_name"] == "output 2, 13, 4 − output 0, 13, 4"
 
 
 @pytest.mark.parametrize("spec", ["torch:grey", "keras:grey", "jax:grey"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,7 +56,12 @@ BaselineOption = Annotated[
     str | None,
     typer.Option(help=f"{_names(BASELINES)} or a number; default: black where the preprocessing is known, else zero."),
 ]
-TargetOption = Annotated[str | None, typer.Option(help="Class index or name; default: the predicted class.")]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Class index or name, or one index for each output axis, such as 4,10,10; default: the predicted class."
+    ),
+]
 ContrastOption = Annotated[str | None, typer.Option(help="Explain the target's score minus this class's.")]
 OutputOption = Annotated[str | None, typer.Option("--output", help=f"{_names(OUTPUTS)}; default: probability.")]
 DeviceOption = Annotated[str | None, typer.Option(help="Such as cpu, cuda, cuda:1 or mps.")]
@@ -140,14 +146,16 @@ class Settings:
 
 
 def target_from(target: str | None, contrast: str | None, classes: Any) -> Any:
-    """Return the target that the options mean: a class by index or by name, or a contrast of two."""
+    """Return the target that the options mean: a class by index or by name, a place of dense outputs, or a contrast."""
     chosen = _class(target, classes)
     return chosen if contrast is None else Contrast(chosen, _class(contrast, classes))
 
 
-def _class(given: str | None, classes: Any) -> int | None:
+def _class(given: str | None, classes: Any) -> int | tuple[int, ...] | None:
     if given is None:
         return None
+    if re.fullmatch(r"-?[0-9]+(,-?[0-9]+)+", given):
+        return tuple(int(part) for part in given.split(","))
     if given.isascii() and given.removeprefix("-").isdigit():
         return int(given)
     names = [str(name) for name in classes or ()]

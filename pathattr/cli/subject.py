@@ -110,12 +110,16 @@ class Subject:
         raw = [p if preprocessing is None else preprocessing.restore(p) for p in first]
         return [np.broadcast_to(np.clip(np.moveaxis(p, 0, -1), 0, 1), (*p.shape[1:], 3)) for p in raw]
 
-    def class_name(self, target: Any) -> str:
-        """Return what was explained, as a person reads it."""
+    def target_name(self, target: Any, contrast: bool) -> str:
+        """Return what was explained, as a person reads it: a class, a place of dense outputs, or one minus another."""
         names = self.model.classes
-        return " − ".join(
-            str(names[i]) if names is not None and i < len(names) else f"class {i}" for i in np.ravel(target)
-        )
+
+        def name(one: Any) -> str:
+            if np.ndim(one):
+                return f"output {', '.join(map(str, one))}"
+            return str(names[one]) if names is not None and one < len(names) else f"class {one}"
+
+        return " − ".join(map(name, target)) if contrast else name(target)
 
 
 def check_room(shape: tuple[int, ...]) -> None:

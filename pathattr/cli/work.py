@@ -68,7 +68,7 @@ def explain_picture(
         "model": subject.spec,
         "family": family,
         "target": attribution.target[0].tolist(),
-        "target_name": subject.class_name(attribution.target[0]),
+        "target_name": subject.target_name(attribution.target[0], contrast=options[1] is not None),
         "score": float(attribution.score[0]),
         "baseline_score": float(attribution.baseline_score[0]),
         "gap": float(attribution.gap[0]),
