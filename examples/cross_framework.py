@@ -15,7 +15,8 @@ import numpy as np
 import pathattr as pa
 from pathattr.models.registry import backend_for
 from pathattr.models.specs import load_model
-from pathattr.pictures.image_model import prepare, read_picture
+from pathattr.pictures.image_model import prepare
+from pathattr.pictures.reading import read_picture
 
 
 def attributions(model, inputs, target, options, backend):

@@ -21,7 +21,8 @@ from pathattr.metrics import (
     statistics,
 )  # fmt: skip
 from pathattr.models import randomising
-from pathattr.pictures.image_model import prepare, read_picture
+from pathattr.pictures.image_model import prepare
+from pathattr.pictures.reading import read_picture
 from pathattr.results import figures as rendering
 from pathattr.scenes import generate, generator
 from pathattr.testing.models import TanhNetwork

@@ -10,7 +10,8 @@ from PIL import Image
 import pathattr as pa
 from pathattr import cli
 from pathattr.models.specs import load_model
-from pathattr.pictures.image_model import prepare, read_picture
+from pathattr.pictures.image_model import prepare
+from pathattr.pictures.reading import read_picture
 
 TORCH = """
 import torch

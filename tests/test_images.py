@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from pathattr.errors import InvalidInput, MissingExtra
-from pathattr.pictures.image_model import ImageModel, prepare, read_picture
+from pathattr.pictures.image_model import ImageModel, prepare
+from pathattr.pictures.reading import read_picture
 from pathattr.pictures.preprocessing import Preprocessing
 
 RAMP16 = np.linspace(0, 65535, 48).round().astype(np.uint16).reshape(6, 8)
@@ -189,7 +190,7 @@ def test_without_pillow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_importing_takes_neither_pillow_nor_matplotlib() -> None:
     code = (
-        "import sys, pathattr.pictures.image_model, pathattr.results.figures, pathattr.common.files\n"
+        "import sys, pathattr.pictures.reading, pathattr.results.figures, pathattr.common.files\n"
         "sys.exit(bool({'PIL', 'matplotlib'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

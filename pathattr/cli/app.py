@@ -32,7 +32,7 @@ from pathattr.errors import InvalidInput, PathattrError
 from pathattr.models.registry import backends as known_backends
 from pathattr.models.registry import load_backend
 from pathattr.models.specs import load_model
-from pathattr.pictures.image_model import read_picture
+from pathattr.pictures.reading import read_picture
 from pathattr.studies.grid import listed
 
 app = typer.Typer(

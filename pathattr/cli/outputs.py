@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pathattr.errors import InvalidInput
-from pathattr.pictures.image_model import read_bytes
+from pathattr.pictures.reading import read_bytes
 
 MARK = b"Software\0pathattr"  # in our pictures, among the first bytes
 ASKED = "asked"  # the entry of a record that holds the question

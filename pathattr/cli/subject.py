@@ -13,7 +13,8 @@ from pathattr.common.axes import Array
 from pathattr.errors import InvalidInput
 from pathattr.models.backend import Call, host_memory
 from pathattr.models.registry import backend_for, wrapped
-from pathattr.pictures.image_model import ImageModel, prepare, read_picture
+from pathattr.pictures.image_model import ImageModel, prepare
+from pathattr.pictures.reading import read_picture
 
 BYTES_A_PIXEL = 200  # of the picture that is explained; the least that was measured is 290, on a straight line
 

@@ -23,7 +23,7 @@ from pathattr.common.axes import Array
 from pathattr.common.files import write_atomically, write_json
 from pathattr.integration.engine import Progress
 from pathattr.methods.path_explainer import PathExplainer
-from pathattr.pictures.image_model import read_picture
+from pathattr.pictures.reading import read_picture
 from pathattr.results import figures as rendering
 from pathattr.results.attribution import Attribution
 

@@ -17,7 +17,8 @@ from pathattr.common.axes import Array
 from pathattr.common.checks import numbers, on_host
 from pathattr.common.files import read_plain
 from pathattr.errors import InvalidInput
-from pathattr.pictures.image_model import ImageModel, prepare, read_picture
+from pathattr.pictures.image_model import ImageModel, prepare
+from pathattr.pictures.reading import read_picture
 
 Box = tuple[float, float, float, float]
 """Top, left, bottom, right in pixels of the picture as it is in its file, upright; the last two exclusive."""
