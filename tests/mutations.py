@@ -76,8 +76,10 @@ LIKELY = {
     "backends/pathattr_torch/backend.py": ("torch", "peers"),
 } | {
     f"pathattr/{name}.py": ("families", "published")
-    for name in ("families/dct", "families/filters", "families/laplacian", "families/svd", "families/wavelet", "ops")
-}
+    for name in (
+        "families/dct", "families/filters", "families/laplacian", "families/svd", "families/wavelet", "common/ops",
+    )
+}  # fmt: skip
 
 SCHEDULES = [
     Fault(

@@ -10,8 +10,8 @@ from PIL import Image
 
 from pathattr.errors import InvalidInput, MissingExtra
 from pathattr.pictures.image_model import ImageModel, prepare
-from pathattr.pictures.reading import read_picture
 from pathattr.pictures.preprocessing import Preprocessing
+from pathattr.pictures.reading import read_picture
 
 RAMP16 = np.linspace(0, 65535, 48).round().astype(np.uint16).reshape(6, 8)
 COLOURS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
