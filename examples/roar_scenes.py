@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 import pathattr as pa
-from pathattr.metrics.roar import ROAR, Pictures
+from pathattr.metrics.roar import ROAR, Labelled
 from pathattr.models.specs import load_model
 from pathattr.results.figures import png_bytes
 from pathattr.scenes import CLASSES, PREPROCESSING, generate
@@ -96,7 +96,7 @@ def pictures(seed, count, names, steps):
         parts = [np.abs(explainer(part).attributions).sum(axis=1) for part in np.split(images, range(100, count, 100))]
         maps[name] = np.concatenate(parts)
         print(f"{name}: {count} maps in {time.perf_counter() - started:.0f} s", flush=True)
-    return Pictures(images, scenes.labels, maps)
+    return Labelled(images, scenes.labels, maps)
 
 
 class Trainer:

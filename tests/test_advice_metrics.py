@@ -61,8 +61,8 @@ def no_class(images, labels, seed):
 def roar_of(train=one_class, images=IMAGES, labels=LABELS, maps=None, test_maps=None):
     maps = {"a": np.abs(IMAGES)} if maps is None else maps
     protocol = metrics.ROAR(train, ratios=(0.5,), runs=1)
-    test = metrics.Pictures(IMAGES, LABELS, maps if test_maps is None else test_maps)
-    return protocol(metrics.Pictures(images, labels, maps), test)
+    test = metrics.Labelled(IMAGES, LABELS, maps if test_maps is None else test_maps)
+    return protocol(metrics.Labelled(images, labels, maps), test)
 
 
 def random_models(rng):
@@ -165,8 +165,8 @@ ROAR = {
                       "images of one shape and one label each", roar_of),
     "labels": Refusal(lambda: roar_of(labels=LABELS[:2]), r"float64 of shape \(4, 2, 4, 4\) and labels of shape \(2,\)",
                       lambda: roar_of(labels=LABELS)),
-    "unnamed": Refusal(lambda: metrics.Pictures(IMAGES, LABELS, MAPS), r"by name, \{name: maps\}; got ndarray",
-                       lambda: metrics.Pictures(IMAGES, LABELS, {"name": IMAGES})),
+    "unnamed": Refusal(lambda: metrics.Labelled(IMAGES, LABELS, MAPS), r"by name, \{name: maps\}; got ndarray",
+                       lambda: metrics.Labelled(IMAGES, LABELS, {"name": IMAGES})),
     "name": Refusal(lambda: roar_of(maps={"random": IMAGES}), "ROAR's own: give the maps another name",
                     lambda: roar_of(maps={"other": IMAGES})),
     "train": Refusal(lambda: metrics.ROAR(3), r"\(images, labels, seed\) -> predict; got 3",
@@ -208,7 +208,7 @@ DRAWING = {
     "names": Refusal(lambda: rendering.bars(np.ones(2), names=["a"]), "one name for each of 2; got 1 names",
                      lambda: rendering.bars(np.ones(2), names=["a", "b"])),
     "rows": Refusal(lambda: rendering.grid([]), "at least one input with at least one method each; got none",
-                    lambda: rendering.grid([rendering.Row(PICTURE, "a", [rendering.Panel("b", MAPS[0, 0])])])),
+                    lambda: rendering.grid([rendering.FigureRow(PICTURE, "a", [rendering.Panel("b", MAPS[0, 0])])])),
 }  # fmt: skip
 
 PICTURES = {

@@ -18,7 +18,7 @@ import axiom_table
 import pathattr as pa
 from axiom_cases import LEAST, SHAPE, VARIANTS, Variant, counterexample, expectation, reference, residual
 from pathattr import Contrast, GradientCallback, InvalidInput, NumpyModel, PathExplainer, Samples
-from pathattr.axioms import AXIOMS, Case, Report, Residual, Row, implementation_invariance, moves, verify
+from pathattr.axioms import AXIOMS, Case, Finding, Report, Residual, implementation_invariance, moves, verify
 from pathattr.axioms.verification import judged
 from pathattr.common.axes import Layout
 from pathattr.families import DCT, FAMILIES, PROMISES, SVD, Wavelet
@@ -551,7 +551,7 @@ def test_unknown_axioms_are_refused_with_the_names():
 
 
 def test_a_record_holds_nothing_that_json_does_not():
-    row = Row("ends", "", "exact", "FAILS", np.inf, 0.0, details={"gap": [[np.nan, 1.0], (-np.inf,)]})
+    row = Finding("ends", "", "exact", "FAILS", np.inf, 0.0, details={"gap": [[np.nan, 1.0], (-np.inf,)]})
     record = Report((row,), (), {"seed": 0}, 1).record()
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["axioms"][0]["residual"] is None

@@ -202,7 +202,7 @@ def test_what_was_not_foreseen_is_a_sentence_too(picture, tmp_path, capsys, monk
     def fail(*args, **kwargs):
         raise ZeroDivisionError("surprise")
 
-    monkeypatch.setattr("pathattr.cli.subject.prepare", fail)
+    monkeypatch.setattr("pathattr.cli.placed_model.prepare", fail)
     assert run("explain", picture, "-m", "scenes", "--out", tmp_path) == 70
     assert "ZeroDivisionError: surprise" in failure(capsys)
 

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from judging import blurred, order_of, probabilities, regression
 from pathattr import InvalidInput, NumpyModel, Preprocessing
-from pathattr.metrics import Blurred, DiffID, Fill, MeanOfRemaining, Subject, Zero
+from pathattr.metrics import Blurred, DiffID, Fill, MeanOfRemaining, Subject, ZeroFill
 from pathattr.testing.properties import assert_close
 
 SHAPE = (3, 5, 4)
@@ -189,8 +189,8 @@ def test_a_model_without_classes_is_refused():
 
 def test_zero_is_black_and_without_preprocessing_zero():
     x, all_ = inputs()[0], np.ones(SHAPE, bool)
-    assert_close(PICTURES.restore(Zero().prepare(x, PICTURES)(all_)), np.zeros(SHAPE), 1e-15)
-    assert_close(Zero().prepare(x, None)(all_), np.zeros(SHAPE), 0)
+    assert_close(PICTURES.restore(ZeroFill().prepare(x, PICTURES)(all_)), np.zeros(SHAPE), 1e-15)
+    assert_close(ZeroFill().prepare(x, None)(all_), np.zeros(SHAPE), 0)
 
 
 def test_the_mean_is_of_what_remains_over_all_channels():
@@ -210,7 +210,7 @@ def test_blur_is_a_gaussian_of_eleven_pixels():
     assert_close(Blurred(5, 1.5).prepare(x, None)(np.ones(SHAPE, bool)), blurred(x, 5, 1.5), ROUNDING)
 
 
-@pytest.mark.parametrize("fill", [MeanOfRemaining(), Zero(), Blurred()])
+@pytest.mark.parametrize("fill", [MeanOfRemaining(), ZeroFill(), Blurred()])
 def test_a_fill_leaves_what_is_not_removed_and_what_it_was_given(fill):
     x = inputs()[0]
     before, gone = x.copy(), np.random.default_rng(4).random(SHAPE) < 0.5

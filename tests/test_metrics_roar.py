@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pathattr.errors import InvalidInput
-from pathattr.metrics.fills import Zero
-from pathattr.metrics.roar import ROAR, Pictures
+from pathattr.metrics.fills import ZeroFill
+from pathattr.metrics.roar import ROAR, Labelled
 from pathattr.testing.strategies import SEEDS
 
 
@@ -29,7 +29,7 @@ def nearest_mean(images, labels, seed):
 def pictures(seed=0, count=4, shape=(2, 3, 5), maps=("ours",)):
     rng = np.random.default_rng(seed)
     images = rng.normal(size=(count, *shape)).astype(np.float32)
-    return Pictures(images, np.arange(count) % 2, {name: np.round(rng.normal(size=images.shape), 1) for name in maps})
+    return Labelled(images, np.arange(count) % 2, {name: np.round(rng.normal(size=images.shape), 1) for name in maps})
 
 
 def naive(images, maps, ratio, fill):
@@ -72,14 +72,14 @@ def test_the_published_variant_fills_with_the_mean_of_what_remains(seed, ratio):
 def test_channels_may_be_last_or_absent(seed):
     train = pictures(seed)
     first = ROAR(constant).without(train, "ours", 0.5, of=train)
-    last = Pictures(np.moveaxis(train.images, 1, -1), train.labels, {"ours": np.moveaxis(train.maps["ours"], 1, -1)})
+    last = Labelled(np.moveaxis(train.images, 1, -1), train.labels, {"ours": np.moveaxis(train.maps["ours"], 1, -1)})
     np.testing.assert_array_equal(
         ROAR(constant, channel_axis=-1).without(last, "ours", 0.5, of=last), np.moveaxis(first, 1, -1)
     )
-    summed = Pictures(train.images, train.labels, {"ours": np.abs(train.maps["ours"]).sum(axis=1)})
+    summed = Labelled(train.images, train.labels, {"ours": np.abs(train.maps["ours"]).sum(axis=1)})
     np.testing.assert_array_equal(ROAR(constant).without(summed, "ours", 0.5, of=summed), first)
-    plain = Pictures(train.images[:, 0], train.labels, {"ours": train.maps["ours"][:, 0]})
-    single = Pictures(train.images[:, :1], train.labels, {"ours": train.maps["ours"][:, :1]})
+    plain = Labelled(train.images[:, 0], train.labels, {"ours": train.maps["ours"][:, 0]})
+    single = Labelled(train.images[:, :1], train.labels, {"ours": train.maps["ours"][:, :1]})
     np.testing.assert_array_equal(
         ROAR(constant, channel_axis=None).without(plain, "ours", 0.5, of=plain),
         ROAR(constant).without(single, "ours", 0.5, of=single)[:, 0],
@@ -87,7 +87,7 @@ def test_channels_may_be_last_or_absent(seed):
 
 
 def test_the_random_ranking_is_uniform_nested_and_the_images_own():
-    train = Pictures(np.ones((200, 1, 4, 5), np.float32), np.zeros(200, int))
+    train = Labelled(np.ones((200, 1, 4, 5), np.float32), np.zeros(200, int))
     roar = ROAR(constant, fill="zero")
     few, many = (roar.without(train, "random", ratio, of=train) == 0 for ratio in (0.25, 0.5))
     assert (few.sum(axis=(1, 2, 3)) == 5).all()
@@ -95,7 +95,7 @@ def test_the_random_ranking_is_uniform_nested_and_the_images_own():
     # 200 draws of 1/4: a standard deviation of 0.031 per pixel; the farthest of 20 lies within 4.
     assert np.abs(few.mean(axis=0) - 0.25).max() < 0.12
     assert len(np.unique(few.reshape(200, -1), axis=0)) > 190
-    fewer = Pictures(train.images[:3], train.labels[:3])
+    fewer = Labelled(train.images[:3], train.labels[:3])
     np.testing.assert_array_equal(roar.without(fewer, "random", 0.25, of=train) == 0, few[:3])
     assert (roar.without(fewer, "random", 0.25, of=train, split=1) != few[:3]).any()
 
@@ -129,14 +129,14 @@ def test_what_the_trainer_is_given_and_judged_on(test_images):
 
 
 def signal(count, seed):
-    """Pictures whose class is told by the first column alone, with a map that knows and one that does not."""
+    """Labelled whose class is told by the first column alone, with a map that knows and one that does not."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 2
     images = rng.normal(size=(count, 1, 4, 8)).astype(np.float32)
     images[:, 0, :, 0] += 4 * labels[:, None] - 2
     knows, blind = np.zeros(images.shape), np.zeros(images.shape)
     knows[..., 0], blind[..., 1:] = 1, 1
-    return Pictures(images, labels, {"knows": knows, "blind": blind})
+    return Labelled(images, labels, {"knows": knows, "blind": blind})
 
 
 def test_a_ranking_that_knows_leaves_nothing_to_learn_and_random_lies_between():
@@ -194,9 +194,9 @@ def test_the_table_and_the_record_hold_it_all():
         (lambda: ROAR(constant, runs=0), "runs must be"),
         (lambda: ROAR(constant, test="train"), "test must be one of"),
         (lambda: ROAR(constant, fill="grey"), "unknown fill"),
-        (lambda: Pictures(np.zeros((2, 1, 2, 2), np.uint8), np.zeros(2)), "images of floats"),
-        (lambda: Pictures(np.zeros((2, 1, 2, 2)), np.zeros(3)), "one label each"),
-        (lambda: Pictures(np.zeros((2, 1, 2, 2)), np.zeros(2), {"random": 0}), "give the maps another name"),
+        (lambda: Labelled(np.zeros((2, 1, 2, 2), np.uint8), np.zeros(2)), "images of floats"),
+        (lambda: Labelled(np.zeros((2, 1, 2, 2)), np.zeros(3)), "one label each"),
+        (lambda: Labelled(np.zeros((2, 1, 2, 2)), np.zeros(2), {"random": 0}), "give the maps another name"),
     ],
 )
 def test_settings_and_pictures_are_checked(make, message):
@@ -206,14 +206,16 @@ def test_settings_and_pictures_are_checked(make, message):
 
 def test_maps_and_predictions_are_checked():
     train, test = pictures(1), pictures(2)
-    bad = Pictures(train.images, train.labels, {"ours": np.zeros((4, 7))})
+    bad = Labelled(train.images, train.labels, {"ours": np.zeros((4, 7))})
     with pytest.raises(InvalidInput, match=r"have shape \(4, 7\); expected the images'"):
         ROAR(constant)(bad, test)
     with pytest.raises(InvalidInput, match="expected maps of ours for both, got none"):
-        ROAR(constant)(train, Pictures(test.images, test.labels))
+        ROAR(constant)(train, Labelled(test.images, test.labels))
     with pytest.raises(InvalidInput, match=r"expected shape \(4,\), got \(4, 10\)"):
         ROAR(lambda images, labels, seed: lambda test: np.zeros((len(test), 10)))(train, test)
-    assert ROAR(constant, (0.5,), 1, fill=Zero(), test="unmodified")(train, Pictures(test.images, test.labels)).intact
+    assert ROAR(constant, (0.5,), 1, fill=ZeroFill(), test="unmodified")(
+        train, Labelled(test.images, test.labels)
+    ).intact
 
 
 def test_the_example_runs_and_goes_on(tmp_path, capsys):
@@ -259,7 +261,7 @@ def test_pictures_are_checked():
         ((images, labels, images), "maps are given by name"),
     ):
         with pytest.raises(InvalidInput, match=message):
-            Pictures(*bad)
+            Labelled(*bad)
     with pytest.raises(InvalidInput, match="takes rising ratios"):
         ROAR(constant, 0.5)
     assert ROAR(constant, np.array([0.25, 0.5])) == ROAR(constant, (0.25, 0.5))

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pathattr.errors import InvalidInput, MissingExtra
 from pathattr.results import canvas as sheet
-from pathattr.results.figures import Panel, Row, bars, grid, heatmap, overlay, png_bytes, scale_of, signed
+from pathattr.results.figures import FigureRow, Panel, bars, grid, heatmap, overlay, png_bytes, scale_of, signed
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.random((12, 16, 3))
@@ -30,7 +30,7 @@ def some_grid(scale: float = 1.0, strip: object = STRIP, title: str = "cat, F(x)
         Panel(name, scale * factor * MAP, f"gap {factor}%", strip)  # type: ignore[arg-type]  # a list of pairs
         for name, factor in (("IG", 1.0), ("SIG", -0.5), ("DCT", 0.1))
     ]
-    return grid([Row(PICTURE, title, panels), Row(PICTURE[:, :6], title, panels[:1])], footer="a footer")
+    return grid([FigureRow(PICTURE, title, panels), FigureRow(PICTURE[:, :6], title, panels[:1])], footer="a footer")
 
 
 DRAWINGS: dict[str, Callable[[], Figure]] = {
@@ -40,7 +40,7 @@ DRAWINGS: dict[str, Callable[[], Figure]] = {
     "bars": lambda: bars(MAP[0], [f"feature {index}" for index in range(16)]),
     "many bars": lambda: bars(MAP.ravel()),
     "grid": some_grid,
-    "grid of ribbons": lambda: grid([Row(PICTURE[:2], "title", [Panel("IG", MAP[:2], "gap", STRIP)])]),
+    "grid of ribbons": lambda: grid([FigureRow(PICTURE[:2], "title", [Panel("IG", MAP[:2], "gap", STRIP)])]),
     "grid without strips": lambda: some_grid(strip=()),
 }
 
@@ -92,7 +92,7 @@ def test_no_text_overlaps_another_or_leaves_the_figure(draw: Callable[[], Figure
 
 def test_long_texts_are_cut_short_and_dollars_are_text() -> None:
     panels = [Panel(LONG, MAP, LONG, STRIP)]
-    figure = grid([Row(PICTURE, "a $5 note worth $6 \n" + LONG * 3, panels, LONG)], title=LONG * 3)
+    figure = grid([FigureRow(PICTURE, "a $5 note worth $6 \n" + LONG * 3, panels, LONG)], title=LONG * 3)
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     for text in figure.texts:
@@ -114,7 +114,7 @@ def test_scale_is_one_percentile_over_all_maps() -> None:
 
 def test_maps_of_one_input_share_a_scale() -> None:
     panels = [Panel("strong", np.full((4, 4), 2.0)), Panel("weak", np.full((4, 4), 1.0))]
-    figure = grid([Row(np.zeros((4, 4, 3)), "title", panels)])
+    figure = grid([FigureRow(np.zeros((4, 4, 3)), "title", panels)])
     shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
     values = [float(np.max(image)) for image in shown if image is not None and image.shape == (4, 4)]
     assert values == [1.0, 0.5]
@@ -145,7 +145,7 @@ def test_maps_of_any_magnitude_render(value: float) -> None:
         overlay(np.ones((6, 6, 3)), flat),
         heatmap(flat),
         bars(flat[0]),
-        grid([Row(np.ones((6, 6, 3)), "title", [Panel("IG", flat)])]),
+        grid([FigureRow(np.ones((6, 6, 3)), "title", [Panel("IG", flat)])]),
     ):
         png_bytes(figure)
         assert "0" in texts(figure)
@@ -167,7 +167,7 @@ def test_a_zero_map_is_white() -> None:
 
 def test_points_outside_the_range_of_pixels_are_clipped_and_pictures_refused() -> None:
     panel = Panel("SIG", MAP, filmstrip=[(0.5, 3 * PICTURE - 1)])
-    png_bytes(grid([Row(PICTURE, "title", [panel])]))
+    png_bytes(grid([FigureRow(PICTURE, "title", [panel])]))
     with pytest.raises(InvalidInput, match=r"\[0, 1\]"):
         overlay(255 * PICTURE, MAP)
 
@@ -175,7 +175,7 @@ def test_points_outside_the_range_of_pixels_are_clipped_and_pictures_refused() -
 def test_each_strip_names_its_own_alphas_once() -> None:
     other = [(0.1, PICTURE), (0.9, PICTURE)]
     panels = [Panel(str(index), MAP, "", strip) for index, strip in enumerate((STRIP, STRIP, other))]
-    labels = texts(grid([Row(PICTURE, "title", panels)]))
+    labels = texts(grid([FigureRow(PICTURE, "title", panels)]))
     assert labels.count("α = 0") == 1
     assert labels.count("α = 0.1") == 1
     assert labels.count("0.9") == 1
@@ -253,9 +253,9 @@ def test_a_strong_entry_shows_in_a_table_of_any_size(shape: tuple[int, int], val
         lambda: bars([1.0, 2.0], ["one"]),
         lambda: heatmap(MAP, names=["one"]),
         lambda: grid([]),
-        lambda: grid([Row(PICTURE, "title", [])]),
-        lambda: grid([Row(PICTURE, "title", [Panel("IG", MAP * np.nan)])]),
-        lambda: grid([Row(PICTURE, "title", [Panel("IG", MAP, "", [(0.0, MAP)])])]),
+        lambda: grid([FigureRow(PICTURE, "title", [])]),
+        lambda: grid([FigureRow(PICTURE, "title", [Panel("IG", MAP * np.nan)])]),
+        lambda: grid([FigureRow(PICTURE, "title", [Panel("IG", MAP, "", [(0.0, MAP)])])]),
         lambda: scale_of([]),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from judging import blurred, order_of, probabilities, regression
 from pathattr import InvalidInput, NumpyModel, Preprocessing
-from pathattr.metrics import Blurred, Deletion, Insertion, Subject, Zero
+from pathattr.metrics import Blurred, Deletion, Insertion, Subject, ZeroFill
 from pathattr.testing.properties import assert_close
 
 SHAPE = (3, 6, 7)
@@ -73,7 +73,7 @@ def test_deletion_is_better_low_and_insertion_high():
 
 def test_the_published_settings_are_the_defaults():
     assert Deletion() == Deletion("zero", 224, None, "signed")
-    assert (Deletion().fill, Insertion().fill) == (Zero(), Blurred(11, 5.0))
+    assert (Deletion().fill, Insertion().fill) == (ZeroFill(), Blurred(11, 5.0))
     counted = []
 
     def value(points):

@@ -67,7 +67,7 @@ SAYINGS = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for 
 
 def decided(explainer):
     """Everything that was decided, as text."""
-    names = (*explainer.own_settings, "baseline", *pathattr.methods.explainer.Posed.__annotations__)
+    names = (*explainer.own_settings, "baseline", *pathattr.methods.explainer.QuestionOptions.__annotations__)
     return {name: repr(getattr(explainer, name)) for name in names}
 
 

@@ -333,7 +333,7 @@ def test_the_explainers_of_a_study_stay_as_they_were(tmp_path):
 
 def test_a_study_judges_by_what_its_explainers_ask(tmp_path):
     """Every option of the question reaches the model that judges, those to come included."""
-    from pathattr.methods.explainer import Posed
+    from pathattr.methods.explainer import QuestionOptions
     from pathattr.metrics.subject import Subject
 
     options = {"output": "logit", "link": "softmax", "class_axis": 1, "channel_axis": 1, "batch_size": 3, "head": None}
@@ -341,7 +341,7 @@ def test_a_study_judges_by_what_its_explainers_ask(tmp_path):
     made = study(tmp_path, [Setting("a", lambda: explainer)], seed=7)
     found = made.subject(explainer, made.data.batch([0]), [0])
     assert isinstance(found, Subject)
-    for name in Posed.__annotations__:
+    for name in QuestionOptions.__annotations__:
         assert getattr(found, name) == (7 if name == "seed" else getattr(explainer, name)), name
 
 

@@ -31,17 +31,17 @@ from pathattr.axioms.invariance import (
 )
 from pathattr.axioms.promises import AXIOMS, Axiom, promised
 from pathattr.axioms.residual import Residual
-from pathattr.axioms.verification import Report, Row, verify
+from pathattr.axioms.verification import Finding, Report, verify
 
 __all__ = [
     "AXIOMS",
     "Axiom",
     "Case",
     "Diagnosis",
+    "Finding",
     "Move",
     "Report",
     "Residual",
-    "Row",
     "approach",
     "batch_independence",
     "channel_scale",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.axioms.residual import norm
-from pathattr.axioms.view import Change, Term, same, seen_through
+from pathattr.axioms.view import Change, Summand, same, seen_through
 from pathattr.common.axes import Array
 from pathattr.families.base import Decomposition
 from pathattr.integration.nodes import OutputAware, Refined
@@ -162,9 +162,9 @@ class Case:
 
     def moved(self, there: Change, back: Change, pull: Change, **changes: Any) -> Array:
         """Return the attributions of the problem moved by `there`, where the model sees points moved `back`."""
-        return self.through([Term(1.0, back, pull)], there, **changes)
+        return self.through([Summand(1.0, back, pull)], there, **changes)
 
-    def through(self, terms: Sequence[Term], there: Change = same, **changes: Any) -> Array:
+    def through(self, terms: Sequence[Summand], there: Change = same, **changes: Any) -> Array:
         """Return the attributions, (batch, *example), of a sum of views of the model at inputs moved by `there`."""
         starts = self.starts
         if starts.shape[1] > 1:

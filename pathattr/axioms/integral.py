@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pathattr.axioms.case import Case
 from pathattr.axioms.residual import Residual, distance, norm
-from pathattr.axioms.view import Term
+from pathattr.axioms.view import Summand
 from pathattr.common.axes import Array
 from pathattr.errors import ModelError
 from pathattr.families import Linear
@@ -173,7 +173,7 @@ def sensitivity(case: Case) -> Residual | None:
 def dummy(case: Case) -> Residual:
     """A feature that the model ignores gets nothing: here a random half of them is hidden from the model."""
     kept = np.random.default_rng(case.explainer.seed).random(case.host.shape[1:]) < 0.5
-    hide = Term(1.0, lambda points: points * kept, lambda gradient: gradient * kept)
+    hide = Summand(1.0, lambda points: points * kept, lambda gradient: gradient * kept)
     found = case.through([hide])
     return Residual(norm(found * ~kept), norm(case.attributions), 0.0, "exact: the gradient there is 0")
 
@@ -182,11 +182,11 @@ def linearity(case: Case) -> Residual:
     """A(2·F_a − 3·F_b) = 2·A(F_a) − 3·A(F_b) at the same nodes, b being the next class; of one score, A(−3·F)."""
     target = case.attribution.target
     if case.classes < 2 or target.ndim != 1:
-        terms, parts = [Term(-3.0)], [-3.0 * case.attributions]
+        terms, parts = [Summand(-3.0)], [-3.0 * case.attributions]
     else:
         other = (target[:, None, None] + 1) % case.classes
-        terms = [Term(2.0), Term(-3.0, targets=other)]
-        parts = [2.0 * case.attributions, -3.0 * case.through([Term(targets=other)])]
+        terms = [Summand(2.0), Summand(-3.0, targets=other)]
+        parts = [2.0 * case.attributions, -3.0 * case.through([Summand(targets=other)])]
     found = case.through(terms)
     scale = np.sum([norm(part) for part in parts], axis=0)
     return Residual(norm(found - np.sum(parts, axis=0)), scale, case.tolerance, case.reason)
@@ -223,7 +223,7 @@ def symmetry(case: Case) -> Residual | None:
         flat[:, second] = flat[:, first]
         return flat.reshape(-1, *shape)
 
-    found = case.through([Term(0.5), Term(0.5, exchanged, exchanged)], equalised).reshape(batch, -1)
+    found = case.through([Summand(0.5), Summand(0.5, exchanged, exchanged)], equalised).reshape(batch, -1)
     pair = found[:, [first, second]]
     return Residual(np.abs(pair[:, 0] - pair[:, 1]), np.abs(pair).max(axis=1), case.tolerance, case.reason)
 

@@ -27,7 +27,7 @@ NUDGE = 1e-3
 
 
 @dataclass(frozen=True)
-class Row:
+class Finding:
     """One axiom's finding; `residual` and `tolerance` are relative, None where the axiom does not apply."""
 
     axiom: str
@@ -44,7 +44,7 @@ class Row:
 class Report:
     """What was found on one model: a row per axiom, or the diagnoses that leave nothing to check."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[Finding, ...]
     diagnoses: tuple[Diagnosis, ...]
     settings: Mapping[str, Any]
     examples: int
@@ -119,13 +119,13 @@ def verify(
     if only is None:
         # Whether two networks that compute the same get the same is a question about two networks.
         says = "equal functions get equal attributions"
-        rows.append(Row("implementation invariance", says, "exact", "by construction"))
+        rows.append(Finding("implementation invariance", says, "exact", "by construction"))
     failed = [row for row in rows if row.axiom == "completeness" and row.verdict == "FAILS"]
     wrong = [disagreeing(f"the completeness gap stays at {row.residual:.1%} of the score's range") for row in failed]
     return Report(tuple(rows), tuple(wrong), settings, len(case.host))
 
 
-def judged(case: Case, name: str) -> Row:
+def judged(case: Case, name: str) -> Finding:
     """Return one axiom's row."""
     axiom = AXIOMS[name]
     shape = case.layout.canonical(np.zeros(case.layout.shape)).shape
@@ -133,16 +133,16 @@ def judged(case: Case, name: str) -> Row:
     try:
         residual = axiom.residual(case)
     except ModelError as error:  # where the axiom leads, the model cannot follow
-        return Row(name, axiom.says, promise, "cannot tell", reason=str(error))
+        return Finding(name, axiom.says, promise, "cannot tell", reason=str(error))
     if residual is None:
-        return Row(name, axiom.says, promise, "does not apply")
+        return Finding(name, axiom.says, promise, "does not apply")
     verdict: Verdict = "holds" if residual.holds else "FAILS"
     if promise == "not promised":
         verdict = "information"
     elif residual.holds and residual.worst > CLOSE:
         unclear = residual.tolerance > UNCLEAR if promise == "exact" else residual.tolerance == np.inf
         verdict = "cannot tell" if unclear else verdict
-    return Row(
+    return Finding(
         name, axiom.says, promise, verdict, residual.worst, residual.tolerance, residual.reason, residual.details
     )
 

@@ -22,7 +22,7 @@ def same(points: NDArray[Any]) -> NDArray[Any]:
 
 
 @dataclass(frozen=True)
-class Term:
+class Summand:
     """One summand of a view: weight × the score at `back(points)`; `pull` takes a gradient there back here.
 
     Both take a batch of points, (points, *example), on the host. `targets` (batch, 1 or 2, axes) replaces
@@ -35,7 +35,7 @@ class Term:
     targets: NDArray[np.intp] | None = None
 
 
-def seen_through(backend: type[Backend], terms: Sequence[Term], like: Any) -> type[Backend]:
+def seen_through(backend: type[Backend], terms: Sequence[Summand], like: Any) -> type[Backend]:
     """Return the backend with every model seen as the sum of terms; paths and arithmetic stay the backend's own.
 
     Outputs are those of the first term, so that a target can be looked up; gradients are those of the sum. `like` are

@@ -13,15 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from pathattr.cli import options as opt
 from pathattr.cli.outputs import open_folder
+from pathattr.cli.placed_model import PlacedModel
 from pathattr.cli.said import check_grid, said
-from pathattr.cli.subject import Subject
 from pathattr.cli.tables import tell_table
 from pathattr.cli.terminal import say, tell
 from pathattr.cli.work import versions
 from pathattr.common.texts import visible
 from pathattr.errors import InvalidInput
 from pathattr.families import FAMILIES
-from pathattr.methods.explainer import Asked
+from pathattr.methods.explainer import ExplainerOptions
 from pathattr.methods.table import METHODS
 from pathattr.metrics.fills import FILLS
 from pathattr.metrics.table import METRICS, metrics_from
@@ -113,7 +113,7 @@ def ablate(
     )
     folder = open_folder(out)
     _check_new(folder)
-    subject = Subject(load_model(model, backend=backend), model, device, size, backend, channel_axis)
+    subject = PlacedModel(load_model(model, backend=backend), model, device, size, backend, channel_axis)
     pictures = collected(data, subject.model, subject.channel_axis, limit=limit, seed=seed)
     subject.settle(pictures.batch([0]).shown[0])  # type: ignore[index]  # pictures are always shown
     pictures.model, pictures.channel_axis = subject.model, subject.channel_axis
@@ -121,7 +121,7 @@ def ablate(
         chosen |= metrics_from(list(MASKED))
     for name, reason in pictures.left_out:
         say(f"left out, unreadable: {name}: {reason}")
-    asked: Asked = {
+    asked: ExplainerOptions = {
         "preprocessing": subject.model.preprocessing,
         "channel_axis": subject.channel_axis,
         "batch_size": opt.whole_or_auto("--batch-size", batch_size),

@@ -20,8 +20,8 @@ from pathattr.cli.ablating import ablate
 from pathattr.cli.benching import cost_of, cost_table
 from pathattr.cli.failures import report
 from pathattr.cli.outputs import Claim, digest, names_of, open_folder, settle
+from pathattr.cli.placed_model import PlacedModel
 from pathattr.cli.said import check_cost, check_path, said
-from pathattr.cli.subject import Subject
 from pathattr.cli.tables import tell_table
 from pathattr.cli.terminal import say, tell, unheard
 from pathattr.cli.verifying import COLOURS, SCENES, table, verify_pictures, write_report
@@ -97,7 +97,7 @@ def demo(
     folder = open_folder(out)
     path = folder / "demo.png"
     replaced = settle([_pair(path)], [])
-    subject = Subject(load_model("scenes", backend=backend), "scenes", device, backend=backend)
+    subject = PlacedModel(load_model("scenes", backend=backend), "scenes", device, backend=backend)
     with _progress() as bar:
         task = bar.add_task("explaining", total=count * len(COMPARED))
         rows = compare_one(subject, pictures, COMPARED, settings, (None, None), path, partial(bar.advance, task))
@@ -148,7 +148,7 @@ def explain(
         Claim(files := files_of(name, folder), files[-1], partial(question, path)) for name, path in named
     ]  # fmt: skip
     replaced = settle(claims, pictures, force)
-    subject = Subject(load_model(model, backend=backend), model, device, size, backend, channel_axis)
+    subject = PlacedModel(load_model(model, backend=backend), model, device, size, backend, channel_axis)
     rows, statuses = [], []
     with _progress() as bar:
         task = bar.add_task("explaining", total=len(named) * SHARES)
@@ -209,7 +209,7 @@ def compare(
     question = partial(_question, settings, model, device, size, channel_axis, target, contrast, families, picture)
     replaced = settle([_pair(path, question)], [picture], force)
     read = read_picture(picture)
-    subject = Subject(load_model(model, backend=backend), model, device, size, backend, channel_axis)
+    subject = PlacedModel(load_model(model, backend=backend), model, device, size, backend, channel_axis)
     with _progress() as bar:
         task = bar.add_task(visible(picture.name), total=len(families))
         advance, options = partial(bar.advance, task), (target, contrast)
@@ -253,7 +253,7 @@ def verify(
     path = folder / "verify.json"
     replaced = settle([Claim([path], path)], pictures or [])
     read = [(name, read_picture(picture)) for name, picture in named] or demo_subjects(SCENES, seed)
-    subject = Subject(load_model(model, backend=backend), model, device, size, backend, channel_axis)
+    subject = PlacedModel(load_model(model, backend=backend), model, device, size, backend, channel_axis)
     with _progress() as bar:
         task = bar.add_task("verifying", total=None)
         watch = partial(_checking, bar, task)
@@ -297,7 +297,7 @@ def bench(
     folder = open_folder(out)
     path = folder / "bench.json"
     replaced = settle([Claim([path], path)], [])
-    subject = Subject(load_model(model, backend=backend), model, device, size, backend, channel_axis)
+    subject = PlacedModel(load_model(model, backend=backend), model, device, size, backend, channel_axis)
     record = cost_of(subject, family, settings, count)
     write_json(path, record)
     tell_table(cost_table(record))

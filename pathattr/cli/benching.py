@@ -7,12 +7,12 @@ from typing import Any
 
 from pathattr.cli.failures import models_own
 from pathattr.cli.options import Settings
-from pathattr.cli.subject import Subject
+from pathattr.cli.placed_model import PlacedModel
 from pathattr.cli.work import demo_subjects, versions
-from pathattr.methods.costs import measure
+from pathattr.methods.speed import measure
 
 
-def cost_of(subject: Subject, family: str, settings: Settings, count: int) -> dict[str, Any]:
+def cost_of(subject: PlacedModel, family: str, settings: Settings, count: int) -> dict[str, Any]:
     """Return what explaining a generated picture with the model costs, and what that means for `count` of them."""
     _, picture = demo_subjects(1, 0)[0]
     _, inputs = subject.inputs(picture)

@@ -10,7 +10,7 @@ import numpy as np
 from pathattr.axioms import Report, verify
 from pathattr.cli.failures import models_own
 from pathattr.cli.options import Settings, target_from
-from pathattr.cli.subject import Subject
+from pathattr.cli.placed_model import PlacedModel
 from pathattr.cli.work import Options, versions
 from pathattr.common.axes import Array
 from pathattr.common.files import write_json
@@ -21,7 +21,7 @@ COLOURS = {"holds": "green", "FAILS": "bold red", "cannot tell": "yellow"}
 
 
 def verify_pictures(
-    subject: Subject,
+    subject: PlacedModel,
     pictures: Sequence[tuple[str, Array]],
     family: str,
     settings: Settings,
@@ -41,7 +41,7 @@ def verify_pictures(
         return verify(explainer, inputs, target, progress=progress)
 
 
-def write_report(report: Report, subject: Subject, pictures: Sequence[Path], path: Path) -> None:
+def write_report(report: Report, subject: PlacedModel, pictures: Sequence[Path], path: Path) -> None:
     """Write the report with what it was made from, as JSON."""
     record = report.record() | {
         "model": subject.spec,

@@ -17,7 +17,7 @@ from pathattr import scenes
 from pathattr.cli.failures import models_own
 from pathattr.cli.options import Settings, target_from
 from pathattr.cli.outputs import ASKED
-from pathattr.cli.subject import Subject
+from pathattr.cli.placed_model import PlacedModel
 from pathattr.cli.terminal import say
 from pathattr.common.axes import Array
 from pathattr.common.files import write_atomically, write_json
@@ -44,7 +44,7 @@ class Outcome:
 
 
 def explain_picture(
-    subject: Subject,
+    subject: PlacedModel,
     name: str,
     picture: Array,
     family: str,
@@ -91,7 +91,7 @@ def files_of(name: str, folder: Path) -> list[Path]:
 
 
 def explain_one(
-    subject: Subject,
+    subject: PlacedModel,
     path: Path,
     name: str,
     family: str,
@@ -117,7 +117,7 @@ def explain_one(
 
 
 def compare_one(
-    subject: Subject,
+    subject: PlacedModel,
     pictures: Sequence[tuple[str, Array]],
     families: Sequence[str],
     settings: Settings,
@@ -143,7 +143,7 @@ def compare_one(
             advance()
         row = outcomes[0]
         baseline = f"from {row.attribution.settings['baseline']}"
-        rows.append(rendering.Row(row.shown, f"{name}: {_title(row)}", panels, baseline))
+        rows.append(rendering.FigureRow(row.shown, f"{name}: {_title(row)}", panels, baseline))
     write_atomically(path, rendering.png_bytes(rendering.grid(rows)))
     write_json(path.with_suffix(".json"), records)
     return records

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pathattr.common.axes import Array, Layout
 from pathattr.errors import ModelError
-from pathattr.integration.points import Path, Walk
+from pathattr.integration.points import Path, Points
 from pathattr.integration.quadrature import Rule
 from pathattr.models.backend import Backend
 from pathattr.models.targets import Objective
@@ -115,9 +115,9 @@ class Engine:
             progress(nodes * done, nodes * count)
             yield from found
 
-    def walk(self, paths: Sequence[Path], nodes: int = 0) -> Walk:
+    def walk(self, paths: Sequence[Path], nodes: int = 0) -> Points:
         """Return the points of paths of at most so many nodes; of none where they are asked for one by one."""
-        return Walk(self.backend, self.layout, self.schedule, self.rule, paths, nodes)
+        return Points(self.backend, self.layout, self.schedule, self.rule, paths, nodes)
 
     def outputs(self, points: Array, rows: NDArray[np.intp] | None = None) -> list[Any]:
         """Return the model's outputs at points (points, *example), native, a few at a time.

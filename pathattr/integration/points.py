@@ -37,7 +37,7 @@ class Path:
     row: int
 
 
-class Walk:
+class Points:
     """The points of a few paths, block by block; edge points on the border of two blocks are made once."""
 
     def __init__(

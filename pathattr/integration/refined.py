@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pathattr.common.axes import Array
 from pathattr.integration.engine import Engine, Integral, Progress, ahead, check_node
-from pathattr.integration.points import Path, Walk
+from pathattr.integration.points import Path, Points
 from pathattr.integration.refinement import START, Aim, Refinement
 from pathattr.models.targets import Objective
 
@@ -21,7 +21,7 @@ class _Seat:
     """One path in work: its operands on the device, what has been evaluated, and projections by position."""
 
     path: Path
-    walk: Walk
+    walk: Points
     refinement: Refinement
     projections: dict[float, tuple[Array, ...]]
 

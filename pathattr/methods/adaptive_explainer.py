@@ -14,7 +14,7 @@ from pathattr.errors import InvalidInput
 from pathattr.integration.engine import Engine, Progress
 from pathattr.integration.evaluation import gradients_at
 from pathattr.integration.quadrature import RULES
-from pathattr.methods.explainer import Asked, Ends, Explainer
+from pathattr.methods.explainer import EndScores, Explainer, ExplainerOptions
 from pathattr.models.backend import Backend
 from pathattr.paths.adaptive import AdaptivePath
 from pathattr.paths.schedules import LinearRamp
@@ -33,7 +33,7 @@ class AdaptiveExplainer(Explainer):
 
     own_settings: ClassVar[tuple[str, ...]] = ("path",)
 
-    def __init__(self, model: Any, path: AdaptivePath[Any], **options: Unpack[Asked]) -> None:
+    def __init__(self, model: Any, path: AdaptivePath[Any], **options: Unpack[ExplainerOptions]) -> None:
         super().__init__(model, **options)
         if not isinstance(path, AdaptivePath):
             raise InvalidInput(f"path must be an AdaptivePath such as GuidedIG(); got {path!r}")
@@ -71,7 +71,7 @@ class AdaptiveExplainer(Explainer):
             settings={"method": repr(self.path), "complete": True},
         )
 
-    def _steps(self, engine: Engine, ends: Ends, start: Array, end: Array, row: int) -> Iterator[_Step]:
+    def _steps(self, engine: Engine, ends: EndScores, start: Array, end: Array, row: int) -> Iterator[_Step]:
         """Yield the steps of the path from `start` to `end`, (*example), of the example `row`."""
         state, rows = self.path.init(start[None].copy(), end[None].copy()), np.array([row])
         for number in range(1, self.path.steps + 1):

@@ -39,7 +39,7 @@ from pathattr.pictures.preprocessing import Preprocessing
 from pathattr.results.attribution import Attribution, Components
 
 
-class Posed(TypedDict, total=False):
+class QuestionOptions(TypedDict, total=False):
     """How a question is put, by name; `PathExplainer` says what each option means."""
 
     output: Output | Callable[[Any], Any] | None
@@ -54,7 +54,7 @@ class Posed(TypedDict, total=False):
     backend_options: Mapping[str, Any] | None
 
 
-class Asked(Posed, total=False):
+class ExplainerOptions(QuestionOptions, total=False):
     """What can be asked of any explainer, by name."""
 
     baseline: Any
@@ -62,7 +62,7 @@ class Asked(Posed, total=False):
 
 
 @dataclass(frozen=True)
-class Ends:
+class EndScores:
     """What is explained of a batch, and the score at both ends: (batch,) and (batch, references)."""
 
     objective: Objective
@@ -207,10 +207,10 @@ class Explainer(Question, Replayed, ABC):
     """Attributes a model's score to its inputs; one method of doing so is a subclass with `_attribute`."""
 
     own_settings: ClassVar[tuple[str, ...]] = ()
-    """The names of a method's own options: those of its constructor that are not in `Asked`."""
+    """The names of a method's own options: those of its constructor that are not in `ExplainerOptions`."""
 
     def __init__(
-        self, model: Any, *, baseline: Any = None, progress: bool | Progress = False, **options: Unpack[Posed]
+        self, model: Any, *, baseline: Any = None, progress: bool | Progress = False, **options: Unpack[QuestionOptions]
     ) -> None:
         super().__init__(model, **options)
         self.baseline = baseline_from(baseline, self.preprocessing)
@@ -254,7 +254,7 @@ class Explainer(Question, Replayed, ABC):
     def __repr__(self) -> str:
         """Return the call that makes this explainer: what was decided, but for what is as ever."""
         usual = parameters(type(self))
-        found = {name: repr(getattr(self, name)) for name in (*self.own_settings, *Posed.__annotations__)}
+        found = {name: repr(getattr(self, name)) for name in (*self.own_settings, *QuestionOptions.__annotations__)}
         told = [f"{name}={value}" for name, value in found.items() if value not in (repr(usual.get(name)), "{}")]
         return f"{type(self).__name__}({', '.join(['model', *told, f'baseline={described(self.baseline)}'])})"
 
@@ -295,7 +295,7 @@ class Explainer(Question, Replayed, ABC):
         check_finite("the baseline in the model's precision", starts)
         return starts
 
-    def _ends(self, engine: Engine, host: Array, starts: Array, target: Any) -> Ends:
+    def _ends(self, engine: Engine, host: Array, starts: Array, target: Any) -> EndScores:
         """Return what is explained and the scores at inputs and baselines; raise ModelError unless they are finite."""
         batch, references = starts.shape[:2]
         shown = self.check_arguments(engine, host)
@@ -317,9 +317,9 @@ class Explainer(Question, Replayed, ABC):
             check_scores(score, 1)
             check_scores(start_scores.sum(axis=1), 0)
         shown += self.check_independence(engine, host, (host[0] + starts[0, 0]) / 2)
-        return Ends(objective, targets, score, start_scores, batch + len(flat) + shown)
+        return EndScores(objective, targets, score, start_scores, batch + len(flat) + shown)
 
-    def _block(self, engine: Engine, host: Array, ends: Ends) -> int:
+    def _block(self, engine: Engine, host: Array, ends: EndScores) -> int:
         """Return how many points the model sees at once: as asked, or what fits."""
         if self.batch_size != "auto":
             return self.batch_size
@@ -333,7 +333,7 @@ class Explainer(Question, Replayed, ABC):
         self,
         engine: Engine,
         inputs: Any,
-        ends: Ends,
+        ends: EndScores,
         attributions: Array,
         *,
         evaluations: NDArray[np.intp],

@@ -16,7 +16,7 @@ from pathattr.errors import InvalidInput
 from pathattr.integration.engine import Engine, Progress
 from pathattr.integration.evaluation import check_finite_at, gradients_at
 from pathattr.integration.quadrature import RULES
-from pathattr.methods.explainer import Asked, Ends, Explainer
+from pathattr.methods.explainer import EndScores, Explainer, ExplainerOptions
 from pathattr.models.backend import Backend
 from pathattr.paths.schedules import LinearRamp
 from pathattr.results.attribution import Attribution
@@ -72,7 +72,7 @@ class SmoothGrad(Explainer):
         samples: int = 25,
         spread: float = 0.15,
         multiply: bool = False,
-        **options: Unpack[Asked],
+        **options: Unpack[ExplainerOptions],
     ) -> None:
         super().__init__(model, **options)
         one_of("kind", kind, ("plain", "squared", "variance"))
@@ -116,7 +116,7 @@ class SmoothGrad(Explainer):
         )
 
     def _gradients(
-        self, engine: Engine, host: Array, ends: Ends, rows: NDArray[np.intp], most: int
+        self, engine: Engine, host: Array, ends: EndScores, rows: NDArray[np.intp], most: int
     ) -> Iterator[tuple[Array, Any]]:
         """Yield scores (images, n) and gradients (images, n, *example) at n noisy points of each image, n up to `most`.
 

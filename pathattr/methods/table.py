@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, Unpack
 from pathattr.common.checks import whole
 from pathattr.families import SVD, Linear
 from pathattr.methods.adaptive_explainer import AdaptiveExplainer
-from pathattr.methods.explainer import Asked, Explainer
+from pathattr.methods.explainer import Explainer, ExplainerOptions
 from pathattr.methods.gradients import GradientInput, SmoothGrad
 from pathattr.methods.path_explainer import PathExplainer
 from pathattr.paths.guided import GuidedIG
@@ -23,13 +23,13 @@ class Method(Protocol):
     """
 
     def __call__(
-        self, model: Any, /, *, steps: int | Literal["auto"] | None = None, **options: Unpack[Asked]
+        self, model: Any, /, *, steps: int | Literal["auto"] | None = None, **options: Unpack[ExplainerOptions]
     ) -> Explainer:
         """Return the explainer."""
 
 
 def _gradient_input(
-    model: Any, /, *, steps: int | Literal["auto"] | None = None, **options: Unpack[Asked]
+    model: Any, /, *, steps: int | Literal["auto"] | None = None, **options: Unpack[ExplainerOptions]
 ) -> GradientInput:
     if steps not in (None, "auto"):
         whole("steps", steps)
@@ -42,14 +42,14 @@ def _smooth(
     /,
     *,
     steps: int | Literal["auto"] | None = None,
-    **options: Unpack[Asked],
+    **options: Unpack[ExplainerOptions],
 ) -> SmoothGrad:
     samples = 25 if steps is None else whole("steps (the samples of SmoothGrad)", steps)
     return SmoothGrad(model, kind=kind, samples=samples, **options)
 
 
 def _guided(
-    model: Any, /, *, steps: int | Literal["auto"] | None = None, **options: Unpack[Asked]
+    model: Any, /, *, steps: int | Literal["auto"] | None = None, **options: Unpack[ExplainerOptions]
 ) -> AdaptiveExplainer:
     return AdaptiveExplainer(model, GuidedIG(200 if steps is None else whole("steps", steps)), **options)
 

@@ -1,7 +1,7 @@
 """Metrics of attributions, on precomputed maps from anywhere."""
 
 from pathattr.metrics.diffid import DiffID
-from pathattr.metrics.fills import Blurred, Fill, MeanOfRemaining, Zero
+from pathattr.metrics.fills import Blurred, Fill, MeanOfRemaining, ZeroFill
 from pathattr.metrics.imputation import ChannelMean, Imputer, NoisyLinear
 from pathattr.metrics.infidelity import Infidelity, Noise, Perturbation, Squares
 from pathattr.metrics.localisation import IoU, MassInside, PointingGame
@@ -10,7 +10,7 @@ from pathattr.metrics.plots import Curve
 from pathattr.metrics.randomisation import Randomisation
 from pathattr.metrics.rise import Deletion, Insertion
 from pathattr.metrics.road import ROAD
-from pathattr.metrics.roar import ROAR, Pictures, Retrained
+from pathattr.metrics.roar import ROAR, Labelled, Retrained
 from pathattr.metrics.scores import Scores
 from pathattr.metrics.sensitivity import MaxSensitivity
 from pathattr.metrics.sparseness import Sparseness
@@ -31,6 +31,7 @@ __all__ = [
     "Insertion",
     "Interval",
     "IoU",
+    "Labelled",
     "MassInside",
     "MaxSensitivity",
     "MeanOfRemaining",
@@ -38,7 +39,6 @@ __all__ = [
     "Noise",
     "NoisyLinear",
     "Perturbation",
-    "Pictures",
     "PointingGame",
     "Randomisation",
     "Retrained",
@@ -46,6 +46,6 @@ __all__ = [
     "Sparseness",
     "Squares",
     "Subject",
-    "Zero",
+    "ZeroFill",
     "bootstrap",
 ]

@@ -41,7 +41,7 @@ class MeanOfRemaining(Fill):
 
 
 @dataclass(frozen=True)
-class Zero(Fill):
+class ZeroFill(Fill):
     """Zero in raw image space: black. In input space where no preprocessing is known."""
 
     def prepare(self, example: Array, preprocessing: Preprocessing | None) -> Callable[[NDArray[np.bool_]], Array]:
@@ -62,4 +62,4 @@ class Blurred(Fill):
         return lambda removed: np.where(removed, soft, example)
 
 
-FILLS: dict[str, Callable[[], Fill]] = {"mean": MeanOfRemaining, "zero": Zero, "blur": Blurred}
+FILLS: dict[str, Callable[[], Fill]] = {"mean": MeanOfRemaining, "zero": ZeroFill, "blur": Blurred}

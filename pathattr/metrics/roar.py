@@ -36,7 +36,7 @@ class Train(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class Labelled:
     """Images (count, ...) of floats, labels (count,), and by name the maps that rank their pixels.
 
     A map has its image's shape, or that without channels; pixels are ranked by Σ_c|a|, equal ones by place.
@@ -109,8 +109,8 @@ class ROAR:
 
     def __call__(
         self,
-        train: Pictures,
-        test: Pictures,
+        train: Labelled,
+        test: Labelled,
         *,
         known: Mapping[Key, float] | None = None,
         told: Callable[[Key, float], None] | None = None,
@@ -150,7 +150,7 @@ class ROAR:
             np.array([found[INTACT, 0.0, run] for run in runs] if self.intact else []),
         )
 
-    def plan(self, train: Pictures) -> Iterator[tuple[str, float, range]]:
+    def plan(self, train: Labelled) -> Iterator[tuple[str, float, range]]:
         """Yield what is to be trained: ranking, ratio and runs."""
         if self.intact:
             yield INTACT, 0.0, range(self.runs)
@@ -158,7 +158,7 @@ class ROAR:
             for ratio in self.ratios:
                 yield name, ratio, range(self.runs)
 
-    def without(self, pictures: Pictures, name: str, ratio: float, *, of: Pictures, split: int = 0) -> NDArray[Any]:
+    def without(self, pictures: Labelled, name: str, ratio: float, *, of: Labelled, split: int = 0) -> NDArray[Any]:
         """Return the images without the top share of their pixels in one ranking; `of` are the training images.
 
         The random ranking is drawn anew for each image, from the seed, the `split` (1: test) and its place.
@@ -246,7 +246,7 @@ class _DataMean(Fill):
         return lambda removed: np.where(removed, means, example)
 
 
-def _rankings(pictures: Pictures, name: str, layout: Layout) -> Array:
+def _rankings(pictures: Labelled, name: str, layout: Layout) -> Array:
     """Return Σ_c|a| of every pixel, (count, pixels)."""
     given = pictures.maps[name]
     given = given.numpy() if isinstance(given, Attribution) else given

@@ -21,7 +21,7 @@ from pathattr.common.files import read_plain
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.integration.engine import Engine
 from pathattr.integration.quadrature import RULES
-from pathattr.methods.explainer import Posed, Question
+from pathattr.methods.explainer import Question, QuestionOptions
 from pathattr.models.targets import Objective, targets_of_callable
 from pathattr.paths.schedules import LinearRamp
 from pathattr.results.attribution import Attribution
@@ -67,7 +67,7 @@ class Subject(Question):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
         input_name: str | None = None,
-        **options: Unpack[Posed],
+        **options: Unpack[QuestionOptions],
     ) -> None:
         super().__init__(model, **options)
         self.inputs = inputs

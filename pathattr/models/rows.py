@@ -28,13 +28,13 @@ class Answer:
             return self._backend.to_numpy(self._outputs(self._backend.asarray(points), rows))
 
 
-Asked = Callable[[Array, NDArray[np.intp]], NDArray[Any]]
+Answers = Callable[[Array, NDArray[np.intp]], NDArray[Any]]
 
 # The spacing of numbers near 1 where a model computes in fewer bits than its outputs have.
 _SPACING = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "medium": 2.0**-7, "high": 2.0**-10}
 
 
-def check_independence(answer: Asked, point: Array, probe: Array, spacing: float) -> None:
+def check_independence(answer: Answers, point: Array, probe: Array, spacing: float) -> None:
     """Warn where the outputs at a point depend on which other points are in the block.
 
     `point` and `probe` are two of the first example's; the outputs at the probe are compared alone and beside it.
@@ -55,7 +55,7 @@ def check_independence(answer: Asked, point: Array, probe: Array, spacing: float
         )
 
 
-def check_arguments(answer: Asked, read: Callable[[Call], Asked], call: Call, host: Array, spacing: float) -> None:
+def check_arguments(answer: Answers, read: Callable[[Call], Answers], call: Call, host: Array, spacing: float) -> None:
     """Raise InvalidInput where an unmarked argument with as many rows as the batch cannot be one row per example.
 
     The model's own answer on the batch, with the arguments as they were passed, must come out again where examples are
@@ -81,7 +81,7 @@ def check_arguments(answer: Asked, read: Callable[[Call], Asked], call: Call, ho
     raise InvalidInput(_refused([leaf for _, leaf in unmarked], batch, ""))
 
 
-def check_mapped(answer: Asked, read: Callable[[Call], Asked], call: Call, host: Array, spacing: float) -> None:
+def check_mapped(answer: Answers, read: Callable[[Call], Answers], call: Call, host: Array, spacing: float) -> None:
     """Raise InvalidInput where an unmarked argument of a model of one example can be meant either way.
 
     Such a model, mapped over the batch, has no answer of its own on a batch: the two readings are compared.
@@ -106,7 +106,7 @@ def _shared(call: Call, place: int) -> Call:
     return Call(call.args, call.kwargs, call.name, call.head, frozenset({place}))
 
 
-def _comes_out_again(answer: Asked, own: NDArray[Any], host: Array, spacing: float) -> bool:
+def _comes_out_again(answer: Answers, own: NDArray[Any], host: Array, spacing: float) -> bool:
     """Tell whether first and last example, twice each, give their rows of the model's own answer."""
     for row in {0, len(host) - 1}:
         rows = np.array([row, row])
@@ -116,7 +116,7 @@ def _comes_out_again(answer: Asked, own: NDArray[Any], host: Array, spacing: flo
     return True
 
 
-def _tried(answer: Asked, points: Array, rows: NDArray[np.intp]) -> NDArray[Any] | None:
+def _tried(answer: Answers, points: Array, rows: NDArray[np.intp]) -> NDArray[Any] | None:
     try:
         return answer(points, rows)
     except Exception:  # arrays that do not fit together are refused in as many ways as there are models

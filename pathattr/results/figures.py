@@ -62,7 +62,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Row:
+class FigureRow:
     """One input: its picture (h, w, 3), a title such as the predicted class and F(x), and its methods.
 
     `caption` is one line of text under the picture.
@@ -232,7 +232,7 @@ def bars(
 
 
 def grid(
-    rows: Sequence[Row], *, title: str | None = None, percentile: float = 99.0, footer: str | None = None
+    rows: Sequence[FigureRow], *, title: str | None = None, percentile: float = 99.0, footer: str | None = None
 ) -> Figure:
     """Return inputs one below the other, each with its methods' maps and, beside them, their paths.
 

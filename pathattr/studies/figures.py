@@ -12,7 +12,7 @@ from pathattr.errors import MissingExtra
 from pathattr.metrics.plots import compared
 from pathattr.metrics.scores import Scores
 from pathattr.results.canvas import relative
-from pathattr.results.figures import Panel, Row, grid, scale_of
+from pathattr.results.figures import FigureRow, Panel, grid, scale_of
 from pathattr.studies.setting import Setting
 from pathattr.studies.store import Found
 from pathattr.studies.summary import Key, Summary
@@ -135,7 +135,7 @@ def side_by_side(study: Study, results: Mapping[str, Found], summary: Summary) -
         if panels:
             labels, name = study.data.labels, study.data.names[row]
             title = name if labels is None else f"{name}, {study.class_name(int(labels[row]))}"
-            rows.append(Row(shown[0], title, panels))
+            rows.append(FigureRow(shown[0], title, panels))
     footer = (
         "Full colour: the 99th percentile of each map's own |a|. Under it: "
         f"{key[1].replace('_', ' ')} ({key[0]}) of that example."

@@ -13,7 +13,7 @@ from pathattr.common.axes import Array
 from pathattr.common.names import named, one_of
 from pathattr.errors import InvalidInput
 from pathattr.families import FAMILIES, PathFamily
-from pathattr.methods.explainer import Asked, Explainer
+from pathattr.methods.explainer import Explainer, ExplainerOptions
 from pathattr.methods.path_explainer import PathExplainer
 from pathattr.methods.table import METHODS
 from pathattr.models.targets import OUTPUTS
@@ -158,7 +158,7 @@ class Combined:
     refused: list[tuple[str, str]] = field(default_factory=list)
 
 
-def combined(grid: Grid, model: Any, example: Array, options: Asked) -> Combined:
+def combined(grid: Grid, model: Any, example: Array, options: ExplainerOptions) -> Combined:
     """Return a grid's settings for a model; `example` (1, ...) is an input, `options` what all explainers share.
 
     Explainers are made, and each path is laid out for the example without running the model, so that what a family
@@ -231,14 +231,14 @@ def number_or_name(given: str | None) -> str | float | None:
     return value
 
 
-def _explainer(grid: Grid, facts: Mapping[str, Any], model: Any, options: Asked) -> Explainer:
+def _explainer(grid: Grid, facts: Mapping[str, Any], model: Any, options: ExplainerOptions) -> Explainer:
     # What is not said is not passed: a method may have a baseline of its own.
-    ends: Asked = {}
+    ends: ExplainerOptions = {}
     if facts["baseline"] is not None:
         ends["baseline"] = number_or_name(facts["baseline"])
     if facts["output"] is not None:
         ends["output"] = facts["output"]
-    asked: Asked = {**options, **ends}
+    asked: ExplainerOptions = {**options, **ends}
     if "method" in facts:
         return _reference(METHODS[facts["method"]], grid, model, asked)
     family, ordering = facts["family"], facts["ordering"]
@@ -257,7 +257,7 @@ def _explainer(grid: Grid, facts: Mapping[str, Any], model: Any, options: Asked)
     )
 
 
-def _reference(method: Any, grid: Grid, model: Any, asked: Asked) -> Explainer:
+def _reference(method: Any, grid: Grid, model: Any, asked: ExplainerOptions) -> Explainer:
     """Return a reference method, at the grid's steps or tolerance if it integrates along a path given beforehand."""
     explainer: Explainer = method(model, **asked)
     if isinstance(explainer, PathExplainer):

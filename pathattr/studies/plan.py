@@ -20,7 +20,7 @@ _MOST = 2**28  # bytes: of a million examples
 
 
 @dataclass(frozen=True)
-class Asked:
+class ModelAnswer:
     """What a setting's model says at the first examples: its `scores`, and a few of its `outputs`, which tell more.
 
     Certain probabilities are 1 whatever the model.
@@ -39,7 +39,7 @@ class Plan:
     """
 
     determines: Mapping[str, Any]
-    models: Mapping[str, Asked]
+    models: Mapping[str, ModelAnswer]
     record: Mapping[str, Any]
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pathattr.common.checks import on_host
-from pathattr.methods.explainer import Asked, Explainer, described
+from pathattr.methods.explainer import Explainer, ExplainerOptions, described
 from pathattr.paths.baselines import Samples
 
 Fact = str | float | int | None
@@ -39,7 +39,7 @@ _LONG = 300  # characters: of longer descriptions the digest tells them apart
 
 def described_settings(explainer: Explainer) -> dict[str, str]:
     """Return everything about an explainer that determines its results, but for its model, as text."""
-    names = [name for name in (*Asked.__annotations__, *explainer.own_settings) if name not in UNTOLD]
+    names = [name for name in (*ExplainerOptions.__annotations__, *explainer.own_settings) if name not in UNTOLD]
     return {"method": type(explainer).__name__} | {name: as_text(getattr(explainer, name)) for name in names}
 
 

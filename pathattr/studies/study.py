@@ -21,7 +21,7 @@ from pathattr.metrics.scores import Scores
 from pathattr.metrics.subject import Subject
 from pathattr.studies.data import Batch, Data, batches, evenly
 from pathattr.studies.fitness import check_baselines, check_masks
-from pathattr.studies.plan import Asked, Plan
+from pathattr.studies.plan import ModelAnswer, Plan
 from pathattr.studies.setting import Setting, as_text, described_settings
 from pathattr.studies.store import Found, Store, Unit, joined
 from pathattr.studies.table import Table, tidy
@@ -107,7 +107,7 @@ class Study:
         first = self.data.batch(rows)
         subjects: dict[Any, Subject] = {}
         settings: dict[str, dict[str, str]] = {}
-        models: dict[str, Asked] = {}
+        models: dict[str, ModelAnswer] = {}
         for name, explainer in self.explainers.items():
             key = asked(explainer)
             if key not in subjects:
@@ -116,7 +116,7 @@ class Study:
             settings[name] = described_settings(explainer) | {
                 f"model's {what}": text for what, text in subject.arithmetic.items()
             }
-            models[name] = Asked(subject.score.tolist(), subject.first_outputs.ravel().tolist())
+            models[name] = ModelAnswer(subject.score.tolist(), subject.first_outputs.ravel().tolist())
         determines = {
             "pathattr": version("pathattr"),
             "settings": settings,

@@ -25,7 +25,7 @@ _ARROWS = {"higher": " ↑", "lower": " ↓"}
 
 
 @dataclass(frozen=True)
-class Row:
+class SettingSummary:
     """What a setting comes to: `scores` and paired `differences` to the reference by metric and column.
 
     `gradients` is the mean per example; `gap`, |ΣA − (F(x) − F(x'))| over |F(x) − F(x')|, and `error`, the estimated
@@ -48,7 +48,7 @@ class Row:
 class Summary:
     """A study's rows, and which way each column is better: "higher", "lower" or None."""
 
-    rows: Sequence[Row]
+    rows: Sequence[SettingSummary]
     reference: str
     better: Mapping[Key, str | None]
     notes: Sequence[str] = ()
@@ -169,7 +169,7 @@ def summarised(
                 differences[key] = bootstrap(values - _column(results[chosen], key))
         error = found.costs["error"]
         rows.append(
-            Row(
+            SettingSummary(
                 name,
                 len(found.rows),
                 len(found.failed),

@@ -10,7 +10,7 @@ import numpy as np
 
 from pathattr.common.axes import Array
 from pathattr.errors import InvalidInput, PathattrError
-from pathattr.methods.explainer import Explainer, Posed
+from pathattr.methods.explainer import Explainer, QuestionOptions
 from pathattr.metrics.metric import Metric
 from pathattr.metrics.scores import Scores
 from pathattr.metrics.subject import Subject
@@ -107,9 +107,9 @@ class Work:
         return self._subjects[key]
 
 
-def question(explainer: Explainer, **changes: Any) -> Posed:
+def question(explainer: Explainer, **changes: Any) -> QuestionOptions:
     """Return how an explainer puts its question to the model, by name."""
-    options: Any = {name: getattr(explainer, name) for name in Posed.__annotations__} | changes
+    options: Any = {name: getattr(explainer, name) for name in QuestionOptions.__annotations__} | changes
     return options
 
 

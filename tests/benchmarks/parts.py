@@ -15,9 +15,9 @@ from pathattr_torch import TorchBackend
 # What each part is called, and the functions in which its time is spent; what they call in turn is taken off.
 PARTS = {
     "decomposition": [(PathExplainer, "_path"), (walk._Operands, "__init__")],
-    "synthesis": [(walk.Walk, "block")],
+    "synthesis": [(walk.Points, "block")],
     "model": [(TorchBackend, "gradient"), (TorchBackend, "outputs")],
-    "adjoint": [(walk.Walk, "project")],
+    "adjoint": [(walk.Points, "project")],
     "sums and checks": [(engine.Engine, "_group"), (engine._Sum, "add"), (engine._Record, "checked")],
 }
 REST = "the rest"

@@ -19,7 +19,7 @@ from pathattr.pictures.reading import read_picture
 BYTES_A_PIXEL = 200  # of the picture that is explained; the least that was measured is 290, on a straight line
 
 
-class Subject:
+class PlacedModel:
     """A model ready for pictures: placed on its device, with its size and where it wants how many channels.
 
     What is not known of the channels is asked of the model itself, at the first picture.
