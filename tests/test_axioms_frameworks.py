@@ -112,7 +112,6 @@ wrong_in_jax.defvjp(lambda x: (jnp.tanh(3 * x), None), lambda _, gradient: (grad
 
 OF_TENSORFLOW = {
     "randomness": lambda: Module(before=lambda x: x + tf.random.normal(tf.shape(x))),
-    "state kept between calls": Counting,
     "batch statistics": lambda: Module(before=lambda x: x - tf.reduce_mean(x, 0)),
     "not differentiable": lambda: Module(after=tf.round),
     "constant in pieces": lambda: Module(after=lambda y: tf.round(y) + 0 * y),
@@ -132,6 +131,14 @@ OF_JAX = {
 def test_what_is_wrong_with_a_tensorflow_model_is_named(name):
     report = verified(OF_TENSORFLOW[name](), X, output="raw")
     assert [diagnosis.name for diagnosis in report.diagnoses] == [name]
+
+
+def test_state_that_a_tensorflow_model_keeps_is_refused_before_it_changes():
+    model = Counting()
+    (diagnosis,) = verified(model, X, output="raw").diagnoses
+    assert diagnosis.name == "cannot be explained"
+    assert "writes to its own variables" in diagnosis.seen
+    assert float(model.calls) == 0
 
 
 @pytest.mark.parametrize("name", OF_JAX)
@@ -160,4 +167,5 @@ def test_dropout_that_keras_leaves_on_is_found_out():
     model = Noisy()
     model(X)
     (diagnosis,) = verified(model, X).diagnoses
-    assert diagnosis.name.startswith("randomness")  # its seed is a variable: state kept between calls as well
+    # What Keras writes to its seed is dropped: each call draws the same, and each place in a batch something else.
+    assert diagnosis.name == "randomness, or dependence on the place in a batch"

@@ -147,7 +147,8 @@ def in_two(split):
 
     def change(decomposition, difference):
         share, offset = split(difference)
-        return stack_of_bands([difference * share + offset, difference * (1 - share) - offset], [0, 1], [0.0, 1.0])
+        bands = [difference * share + offset, difference * (1 - share) - offset]
+        return stack_of_bands(np.stack(bands, axis=1), [0, 1], [0.0, 1.0])
 
     return Cosines(change, Energy())
 
@@ -167,7 +168,7 @@ def without_zeros(decomposition, difference):
         gates = np.zeros(term.energy.shape)
         gates.reshape(len(difference), -1)[:, place] = 1
         bands.append(decomposition.synthesise((gates,)))
-    return stack_of_bands(bands, range(len(bands)), np.linspace(0, 1, len(bands)))
+    return stack_of_bands(np.stack(bands, axis=1), range(len(bands)), np.linspace(0, 1, len(bands)))
 
 
 def without_a_gate(decomposition, difference):

@@ -125,17 +125,27 @@ def _first_answers(explainer: PathExplainer, case: Case, points: Array, rows: ND
 
 
 def _of_batches(case: Case) -> list[Diagnosis]:
-    """Batch statistics: one input is shown alone and among others."""
+    """Batch statistics, and what depends on the place: one input is shown alone, among others, and several times."""
     points, rows = _together(case)
     alone = case.outputs(points[:1], rows[:1])
     change = _apart(case.outputs(points, rows)[:1], alone)
+    if change > _slack(case):
+        return [
+            Diagnosis(
+                "batch statistics",
+                f"an input's outputs differ by {change:.1e} (relative) alone and among others",
+                "use running statistics (evaluation mode), or a normalisation within each example",
+            )
+        ]
+    several = np.zeros(len(points), np.intp)
+    change = _apart(case.outputs(points[several], rows[several]), np.repeat(alone, len(points), axis=0))
     if change <= _slack(case):
         return []
     return [
         Diagnosis(
-            "batch statistics",
-            f"an input's outputs differ by {change:.1e} (relative) alone and among others",
-            "use running statistics (evaluation mode), or a normalisation within each example",
+            "randomness, or dependence on the place in a batch",
+            f"an input that is shown several times at once gives outputs that differ by {change:.1e} (relative)",
+            "switch off dropout, noise and sampling, and see that examples lie along the first axis (batch_first=True)",
         )
     ]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from inspect import Parameter, signature
+from inspect import Parameter, Signature, signature
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pathattr.errors import InvalidInput
 
@@ -14,6 +14,13 @@ class Replayed:
     """Remembers the constructor's arguments as they were given: what was not said is not among them."""
 
     _said: dict[str, Any]
+    __signature__: ClassVar[Signature]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # Some versions of Python take an inherited __new__ for the constructor.
+        own = signature(cls.__init__)
+        cls.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])
 
     def __new__(cls, *args: Any, **named: Any) -> Self:
         made = super().__new__(cls)

@@ -8,25 +8,35 @@ import pathattr as pa
 
 
 class Counted(tf.Module):
-    """A model that counts the points it was shown, and those whose gradient was taken, inside its graph."""
+    """A model that counts the points it was shown, and those whose gradient was taken, whenever its graph runs.
+
+    In plain numbers: models that write to variables of TensorFlow's are refused.
+    """
 
     def __init__(self, inner):
         super().__init__()
-        self.inner = inner
-        with tf.device("cpu"):
-            self.forwards, self.gradients = (tf.Variable(0, trainable=False, dtype=tf.int64) for _ in range(2))
+        self.inner, self.forwards, self.gradients = inner, 0, 0
+
+    def _shown(self, count):
+        self.forwards += int(count)
+        return count
+
+    def _differentiated(self, count):
+        self.gradients += int(count)
+        return count
 
     @tf.autograph.experimental.do_not_convert
     def __call__(self, x):
         @tf.custom_gradient
         def counted(outputs):
-            self.forwards.assign_add(tf.shape(outputs, tf.int64)[0])
-
             def back(gradient):
-                self.gradients.assign_add(tf.shape(gradient, tf.int64)[0])
-                return gradient
+                told = tf.numpy_function(self._differentiated, [tf.shape(gradient)[0]], tf.int32)
+                with tf.control_dependencies([told]):
+                    return tf.identity(gradient)
 
-            return tf.identity(outputs), back
+            told = tf.numpy_function(self._shown, [tf.shape(outputs)[0]], tf.int32)
+            with tf.control_dependencies([told]):
+                return tf.identity(outputs), back
 
         return counted(self.inner(x))
 
@@ -66,7 +76,7 @@ class TensorFlowSide:
         return np.concatenate([self.model(self.images[i : i + self.block]).numpy() for i in blocks])
 
     def counts(self):
-        return int(self.model.forwards), int(self.model.gradients)
+        return self.model.forwards, self.model.gradients
 
     def peak(self):
         """Return the most bytes held on the GPU since the last call; None on the CPU."""
