@@ -53,7 +53,7 @@ def applied(function: Applied, *arrays: Any) -> Any:
     return _traced(function, tuple((tuple(array.shape), array.dtype) for array in arrays))(*arrays)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def _traced(function: Applied, kinds: tuple[Any, ...]) -> Callable[..., Any]:
     # Traced for its shapes here: of a function that it traces in calls for many shapes TensorFlow warns.
     traced = tf.function(lambda *arrays: function(_OPS, *arrays), autograph=False)

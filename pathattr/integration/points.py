@@ -17,7 +17,7 @@ from pathattr.families.base import Decomposition, Transform
 from pathattr.integration.nodes import Course
 from pathattr.integration.quadrature import Edges, Rule
 from pathattr.models.backend import Backend
-from pathattr.paths.schedules import Schedule
+from pathattr.paths.schedules import Elementwise, Schedule
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Points:
         self, backend: Backend, layout: Layout, schedule: Schedule, rule: Rule, paths: Sequence[Path], nodes: int
     ) -> None:
         self._backend, self._rule, self._schedule = backend, rule, schedule
+        self._weights = rule.point, rule.increment
         self._rank = len(paths[0].start.shape)
         self.terms = [_Operands(backend, layout, paths, k) for k in range(len(paths[0].decomposition.terms))]
         self.strengths = [term.strengths_on_host for term in self.terms]
@@ -75,8 +76,10 @@ class Points:
                 self._backend.concat([old, new], axis=1)
                 for old, new in zip([self._points, *self._gates], news, strict=True)
             )
-        moved = partial(_combine, self._rule.increment, size)
-        made = _combine(self._rule.point, size, points), moved(points), [moved(gate) for gate in gates]
+        point, increment = (
+            partial(self._backend.apply, _Combination(tuple(weights), size)) for weights in self._weights
+        )
+        made = point(points), increment(points), [increment(gate) for gate in gates]
         # Last, so that a block for which there is no room leaves all as it was. Copies: views would keep whole blocks
         # in memory.
         self._points, *self._gates = (
@@ -116,19 +119,14 @@ class Points:
     def _gate(self, term: _Operands, low: Array, high: Array, share: Array) -> Any:
         """Return a term's gates at edges (images, edges), wide (images, edges, *gate), 1 where all are the same."""
         backend, rank = self._backend, len(term.gate_shape)
-
-        def at(alpha: Array) -> Any:
-            column = alpha.reshape(*alpha.shape, *(1,) * rank)
-            if self._schedule.jumping and not backend.has_float64:
-                # In float32 a gate may jump one edge early or late, past the sub-nodes that the jump was given.
-                return backend.wide(self._schedule.gates(np, column, term.distinct_on_host[:, None]))
-            inside = bool(((column > 0) & (column < 1)).all())
-            return self._schedule.gates(backend, backend.wide(column), term.distinct[:, None], inside=inside)
-
-        if not share.any():
-            return at(low)
-        weight = backend.wide(share.reshape(*share.shape, *(1,) * rank))
-        return (1.0 - weight) * at(low) + weight * at(high)
+        alphas = [low, high, share] if share.any() else [low]
+        inside = tuple(bool(((alpha > 0) & (alpha < 1)).all()) for alpha in alphas[:2])
+        columns = [alpha.reshape(*alpha.shape, *(1,) * rank) for alpha in alphas]
+        gates = _Gates(self._schedule, inside)
+        if self._schedule.jumping and not backend.has_float64:
+            # In float32 a gate may jump one edge early or late, past the sub-nodes that the jump was given.
+            return backend.wide(gates(np, term.distinct_on_host[:, None], *columns))
+        return backend.apply(gates, term.distinct[:, None], *map(backend.wide, columns))
 
 
 class _Operands:
@@ -182,16 +180,45 @@ class _Operands:
         """Return the equation's result for gates (images, nodes, *gate), arranged as the user's examples."""
         if len(self._kept) < len(gates.shape):
             gates = backend.reshape(gates, tuple(gates.shape[axis] for axis in self._kept))
-        return self._synthesis(backend.einsum, [gates, *self._factors])
+        return backend.apply(_Product(self._synthesis), gates, *self._factors)
 
     def project(self, backend: Backend, gradients: Any) -> Any:
         """Return its adjoint, (images, nodes, *gate), at gradients that are so arranged."""
-        return self._adjoint(backend.einsum, [gradients, *self._factors])
+        return backend.apply(_Product(self._adjoint), gradients, *self._factors)
+
+
+# Functions as values, so that a framework that compiles them finds again what it has compiled.
+
+
+@dataclass(frozen=True)
+class _Gates:
+    """Gates of strengths at α, or the mean of those at two α by the share of the second."""
+
+    schedule: Schedule
+    inside: tuple[bool, ...]
+    """Of each α: none of it is 0 or 1."""
+
+    def __call__(self, ops: Elementwise, strengths: Any, low: Any, *jump: Any) -> Any:
+        gates = self.schedule.gates(ops, low, strengths, inside=self.inside[0])
+        if not jump:
+            return gates
+        high, share = jump
+        return (1.0 - share) * gates + share * self.schedule.gates(ops, high, strengths, inside=self.inside[1])
+
+
+@dataclass(frozen=True)
+class _Product:
+    """The product of operands in a planned order."""
+
+    plan: Contraction
+
+    def __call__(self, ops: Ops, *operands: Any) -> Any:
+        return self.plan(ops.einsum, operands)
 
 
 @dataclass(frozen=True)
 class _Synthesis:
-    """A transform along some axes as a function of spectra: a value, so that what is compiled is found again."""
+    """A transform along some axes as a function of spectra."""
 
     transform: Transform
     axes: tuple[int, ...]
@@ -211,17 +238,23 @@ class _Adjoint:
         return list(self.transform.adjoint(ops, gradients, self.axes))
 
 
-def _combine(weights: Sequence[float], size: int, edges: Any) -> Any:
-    """Return Σ_w weights[w]·edges[:, w : w + size]."""
-    if tuple(weights) == (-1.0, 1.0):  # one reading instead of two, the same bits
-        return edges[:, 1 : 1 + size] - edges[:, :size]
-    total: Any = None
-    for w, weight in enumerate(weights):
-        if weight:
-            part = edges[:, w : w + size]
-            part = part if weight == 1 else weight * part
-            total = part if total is None else total + part
-    return total
+@dataclass(frozen=True)
+class _Combination:
+    """Σ_w weights[w]·edges[:, w : w + size] as a function of edges."""
+
+    weights: tuple[float, ...]
+    size: int
+
+    def __call__(self, ops: Ops, edges: Any) -> Any:
+        if self.weights == (-1.0, 1.0):  # one reading instead of two, the same bits
+            return edges[:, 1 : 1 + self.size] - edges[:, : self.size]
+        total: Any = None
+        for w, weight in enumerate(self.weights):
+            if weight:
+                part = edges[:, w : w + self.size]
+                part = part if weight == 1 else weight * part
+                total = part if total is None else total + part
+        return total
 
 
 def _squeezed(array: Array, labels: str, dropped: str) -> Array:

@@ -93,7 +93,8 @@ def shown(cell, steps):
     if cell is None or "failure" in cell:
         return "–"
     step = (cell["seconds"] - cell["decomposition"] - cell["gradients"]) / steps
-    return f"{cell['decomposition']:.2g} s, {1000 * step:.{1 if step < 0.01 else 0}f} ms, {cell['added_bytes'] / MIB:.0f} MB"
+    milliseconds = f"{1000 * step:.{1 if step < 0.01 else 0}f} ms"
+    return f"{cell['decomposition']:.2g} s, {milliseconds}, {cell['added_bytes'] / MIB:.0f} MB"
 
 
 def parsed(shape):
