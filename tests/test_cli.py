@@ -83,7 +83,7 @@ def test_explain_writes_overlay_map_arrays_and_record(picture, tmp_path):
     assert {"python", "pathattr", "numpy", "torch"} <= set(record["versions"])
     # The attributions are those of the API on the same picture.
     model = specs.load_model("scenes")
-    inputs = pa.images.prepare(pa.images.read_picture(picture), model)[1][None].astype(np.float32)
+    inputs = pa.pictures.prepare(pa.pictures.read_picture(picture), model)[1][None].astype(np.float32)
     expected = pa.PathExplainer(model.model, preprocessing=model.preprocessing, steps=20)(inputs)
     assert np.array_equal(result.attributions, expected.attributions)
 

@@ -45,7 +45,7 @@ def test_scenes_is_the_shipped_classifier():
     assert model.shape == (scenes.SIZE, scenes.SIZE)
     assert tuple(model.classes) == scenes.CLASSES
     made = scenes.generate(4, seed=5)
-    inputs = np.stack([pa.images.prepare(image.astype(float), model)[1] for image in made.images])
+    inputs = np.stack([pa.pictures.prepare(image.astype(float), model)[1] for image in made.images])
     with torch.no_grad():
         logits = model.model(torch.tensor(inputs, dtype=torch.float32)).numpy()
     expected = scenes.forward(scenes.load_weights(), inputs)
@@ -270,7 +270,7 @@ ViTForImageClassification(config).save_pretrained({str(tmp_path)!r})
 import numpy as np, pathattr as pa
 from pathattr.models.specs import load_model
 model = load_model("hf:" + {str(tmp_path)!r})
-shown, inputs = pa.images.prepare(np.random.default_rng(0).random((40, 50, 3)), model)
+shown, inputs = pa.pictures.prepare(np.random.default_rng(0).random((40, 50, 3)), model)
 explainer = pa.PathExplainer(model.model, preprocessing=model.preprocessing, steps=50)
 result = explainer(inputs[None].astype("float32"))
 print(model.size, model.classes, result.numpy().shape, float(result.relative_gap[0]))

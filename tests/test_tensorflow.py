@@ -223,7 +223,7 @@ def test_whole_numbers_are_refused_with_the_fix(dtype, model):
 
 def test_constants_are_never_float32():
     x = pictures(1)
-    backend = TensorFlowBackend(Smooth(), tf.constant(x), pa.backend.Call())
+    backend = TensorFlowBackend(Smooth(), tf.constant(x), pa.models.backend.Call())
     wide = backend.wide(np.array([0.05, 0.15, 0.25]))
     # 0.1 and 0.2 are no float32 numbers: the least detour would cost 1e-9.
     assert backend.to_numpy(backend.clip(wide, 0.1, 0.2)).tolist() == [0.1, 0.15, 0.2]

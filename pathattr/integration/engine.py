@@ -18,6 +18,7 @@ from pathattr.errors import ModelError
 from pathattr.integration.points import Path, Points
 from pathattr.integration.quadrature import Rule
 from pathattr.models.backend import Backend
+from pathattr.models.finiteness import check_finite_at
 from pathattr.models.targets import Objective
 from pathattr.paths.schedules import Schedule
 
@@ -351,20 +352,14 @@ class _Record:
         for image, node, native, flags in self._blocks:
             values = np.asarray(self._backend.to_numpy(native))[: len(image)].astype(np.float64)
             smooth = np.asarray(self._backend.to_numpy(flags))[: len(image)]
-            for i, j, value, ok in zip(image, node, values, smooth, strict=True):
-                check_node(self._backend, self._paths[i].row, self._positions[i][j], value, ok)
-                found[i][j] = value
+            rows = [self._paths[i].row for i in image]
+            alphas = [self._positions[i][j] for i, j in zip(image, node, strict=True)]
+            check_finite_at(rows, values, smooth, partial(on_path, alphas), has_values=self._backend.has_values)
+            for i in np.unique(image):
+                found[i][node[image == i]] = values[image == i]
         return found
 
 
-def check_node(backend: Backend, row: int, alpha: float, value: float, smooth: bool) -> None:
-    """Raise ModelError unless a node's score, and its gradient (`smooth`), are finite."""
-    known = np.isfinite(value) or not backend.has_values
-    if smooth and known:
-        return
-    what = "its gradient" if known else f"the explained score ({value})"
-    raise ModelError(
-        f"image {row}: {what} is not finite at α = {alpha:.4g} of the path. Inputs and baseline are finite, so the "
-        "model makes it: look at the model there, or choose another baseline or output (output='probability' where the "
-        "logarithm is of 0)"
-    )
+def on_path(alphas: Sequence[float] | Array, point: int) -> str:
+    """Return what a message calls the place of a point on a path."""
+    return f"at α = {alphas[point]:.4g} of the path"

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.common.axes import Array
-from pathattr.errors import ModelError
 from pathattr.integration.engine import Engine
-from pathattr.models.backend import Backend
+from pathattr.models.finiteness import check_finite_at
 from pathattr.models.targets import Objective
 
 
@@ -28,19 +27,5 @@ def gradients_at(
         found = engine.gradients(backend.asarray(points[own]), objective, targets[own], rows[own])
         scores[part], gradients[part] = (backend.to_numpy(array)[: len(part)] for array in found)
     smooth = np.asarray(np.isfinite(gradients).reshape(len(points), -1).all(axis=1))
-    check_finite_at(backend, rows, scores, smooth, where)
+    check_finite_at(rows, scores, smooth, lambda point: where, has_values=backend.has_values)
     return scores, gradients
-
-
-def check_finite_at(
-    backend: Backend, rows: NDArray[np.intp], scores: Array, smooth: NDArray[np.bool_], where: str
-) -> None:
-    """Raise ModelError for the first point whose score, or gradient (`smooth` tells), is not finite."""
-    known = np.isfinite(scores) if backend.has_values else np.ones(len(scores), bool)
-    bad = np.flatnonzero(~(smooth & known))
-    if bad.size:
-        what = "its gradient" if known[bad[0]] else f"the explained score ({scores[bad[0]]})"
-        raise ModelError(
-            f"image {rows[bad[0]]}: {what} is not finite {where}. The points are finite, so the model makes it: look "
-            "at the model there, or explain another output (output='probability' where the logarithm is of 0)"
-        )

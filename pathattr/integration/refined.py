@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.common.axes import Array
-from pathattr.integration.engine import Engine, Integral, Progress, ahead, check_node
+from pathattr.integration.engine import Engine, Integral, Progress, ahead, on_path
 from pathattr.integration.points import Path, Points
 from pathattr.integration.refinement import START, Aim, Refinement
+from pathattr.models.finiteness import check_finite_at
 from pathattr.models.targets import Objective
 
 
@@ -88,8 +90,9 @@ def _evaluate(engine: Engine, wanted: list[tuple[_Seat, Array]], objective: Obje
         scores, gradients = engine.gradients(filled, objective, targets, rows)
         smooth = backend.to_numpy(backend.finite(gradients))
         values = backend.to_numpy(scores).astype(np.float64)
-        for i, seat in enumerate(seats):
-            check_node(backend, seat.path.row, position[chosen[i]], values[i], bool(smooth[i]))
+        count = len(chosen)
+        place = partial(on_path, position[chosen])
+        check_finite_at(rows[:count], values[:count], smooth[:count], place, has_values=backend.has_values)
         if engine.components:
             _project(engine, seats, position[chosen], gradients)
         found = (values, backend.to_numpy(native), backend.to_numpy(gradients))

@@ -20,7 +20,8 @@ from pathattr.integration.engine import Engine, Progress
 from pathattr.methods.replay import Replayed, parameters
 from pathattr.models.arguments import Call
 from pathattr.models.backend import Backend
-from pathattr.models.inputs import check_scores, checked, fitted_starts, plain
+from pathattr.models.finiteness import check_finite_at
+from pathattr.models.inputs import checked, fitted_starts, plain
 from pathattr.models.memory import ON_HOST, fitting
 from pathattr.models.outputs import Outputs
 from pathattr.models.registry import wrapped
@@ -314,8 +315,8 @@ class Explainer(Question, Replayed, ABC):
             start_scores = engine.scores(flat, objective, targets[rows], rows)
         start_scores = start_scores.reshape(batch, references)
         if engine.backend.has_values:
-            check_scores(score, 1)
-            check_scores(start_scores.sum(axis=1), 0)
+            check_finite_at(range(batch), score, None, lambda point: "at α = 1, the input itself")
+            check_finite_at(range(batch), start_scores.sum(axis=1), None, lambda point: "at α = 0, the baseline itself")
         shown += self.check_independence(engine, host, (host[0] + starts[0, 0]) / 2)
         return EndScores(objective, targets, score, start_scores, batch + len(flat) + shown)
 

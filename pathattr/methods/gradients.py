@@ -14,10 +14,11 @@ from pathattr.common.checks import flag, is_number, whole
 from pathattr.common.names import one_of
 from pathattr.errors import InvalidInput
 from pathattr.integration.engine import Engine, Progress
-from pathattr.integration.evaluation import check_finite_at, gradients_at
+from pathattr.integration.evaluation import gradients_at
 from pathattr.integration.quadrature import RULES
 from pathattr.methods.explainer import EndScores, Explainer, ExplainerOptions
 from pathattr.models.backend import Backend
+from pathattr.models.finiteness import check_finite_at
 from pathattr.paths.schedules import LinearRamp
 from pathattr.results.attribution import Attribution
 
@@ -139,7 +140,7 @@ class SmoothGrad(Explainer):
             scores, gradients = engine.gradients(points, ends.objective, ends.targets[owner], owner)
             values, smooth = (backend.to_numpy(each)[:count] for each in (scores, backend.finite(gradients)))
             values = values.astype(np.float64)
-            check_finite_at(backend, owner, values, smooth, "at a noisy input")
+            check_finite_at(owner, values, smooth, lambda point: "at a noisy input", has_values=backend.has_values)
             gradients = gradients if len(index) == count else backend.take(gradients, np.arange(count))
             wide = backend.wide(gradients) if backend.has_float64 else backend.to_numpy(gradients).astype(np.float64)
             shape = (images, len(numbers), *layout.shape)

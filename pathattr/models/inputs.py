@@ -8,7 +8,7 @@ import numpy as np
 
 from pathattr.common.axes import Array
 from pathattr.common.checks import check_finite, plain_floats, unmasked
-from pathattr.errors import InvalidInput, ModelError
+from pathattr.errors import InvalidInput
 from pathattr.models.backend import Backend
 
 
@@ -80,17 +80,6 @@ def fitted_starts(array: Array, shape: tuple[int, ...], samples: bool) -> Array:
         f"the baseline has shape {array.shape}; expected one example, ({_listed(example)}), or one per input, {shape}. "
         "For several references per input pass Samples(array); for one number per channel Constant([...])"
     )
-
-
-def check_scores(scores: Array, alpha: int) -> None:
-    """Raise ModelError for a score at one end of a path, α = 0 or 1, that is not finite."""
-    bad = np.flatnonzero(~np.isfinite(scores))
-    if bad.size:
-        raise ModelError(
-            f"image {bad[0]}: the model's explained score at α = {alpha} (the {'input' if alpha else 'baseline'} "
-            "itself) is not finite: look at the model there, or explain another output (output='probability' where the "
-            "logarithm is of 0)"
-        )
 
 
 def _listed(shape: tuple[int, ...]) -> str:
