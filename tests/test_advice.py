@@ -5,20 +5,13 @@ import pytest
 
 import pathattr as pa
 from advising import Refusal, check, places, reached
-from pathattr import (
-    adaptive_explainer,
-    arguments,
-    baselines,
-    gradients,
-    layout,
-    naming,
-    nodes,
-    orderings,
-    path_settings,
-    preprocessing,
-    replay,
-)  # fmt: skip
+from pathattr.common import axes, names
 from pathattr.families import svd, wavelet
+from pathattr.integration import nodes
+from pathattr.methods import adaptive_explainer, gradients, replay, settings
+from pathattr.models import arguments
+from pathattr.paths import baselines, orderings
+from pathattr.pictures import preprocessing
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(2, 6))
@@ -129,12 +122,12 @@ LAYOUTS = {
         lambda: explain(SERIES, channel_axis="auto"), r"shape \(2, 3, 8\).*Pass channel_axis=1.*channel_axis=None",
         lambda: [explain(SERIES, channel_axis=1), explain(SERIES, channel_axis=None)],
     ),
-    "no batch": Refusal(lambda: layout.Layout.of((3,), None, 1), r"got shape \(3,\): one example is x\[None\]",
-                        lambda: layout.Layout.of((1, 3), None, 1)),
+    "no batch": Refusal(lambda: axes.Layout.of((3,), None, 1), r"got shape \(3,\): one example is x\[None\]",
+                        lambda: axes.Layout.of((1, 3), None, 1)),
     "not known": Refusal(
-        lambda: layout.Layout.of((2, 3, 4, 5), "auto", None),
+        lambda: axes.Layout.of((2, 3, 4, 5), "auto", None),
         r"channel_axis=1 if they are the axis of length 3, channel_axis=-1 if that of length 5.*channel_axis=None",
-        lambda: [layout.Layout.of((2, 3, 4, 5), axis, None) for axis in (1, -1, 2, None)],
+        lambda: [axes.Layout.of((2, 3, 4, 5), axis, None) for axis in (1, -1, 2, None)],
     ),
     "type": Refusal(lambda: explain(PICTURES, channel_axis="first"), "an int, None or 'auto'; got 'first'",
                     lambda: [explain(PICTURES, channel_axis=axis) for axis in (1, None, "auto")]),
@@ -346,8 +339,8 @@ def test_following_the_advice_of_a_refusal_works(name):
 
 
 WHOLLY = (
-    adaptive_explainer, arguments, baselines, gradients, layout, naming, nodes, orderings, path_settings, preprocessing,
-    replay, svd, wavelet,
+    adaptive_explainer, arguments, axes, baselines, gradients, names, nodes, orderings, preprocessing, replay, settings,
+    svd, wavelet,
 )  # fmt: skip
 
 

@@ -152,7 +152,7 @@ def test_metrics_by_name_with_their_fills():
     assert list(made) == ["diffid, mean fill", "diffid, zero fill", "diffid, blur fill", "insertion", "road"]
     made = metrics_from(["diffid", "deletion"], ["zero"])
     assert list(made) == ["diffid, zero fill", "deletion, zero fill"]
-    assert all("Zero()" in repr(metric) for metric in made.values())
+    assert all("ZeroFill()" in repr(metric) for metric in made.values())
     for name, make in METRICS.items():
         assert isinstance(make(), Metric), name
     with pytest.raises(InvalidInput, match="Did you mean 'diffid'"):
