@@ -293,7 +293,9 @@ def test_a_score_that_is_not_finite_at_an_end_is_named(input_value, baseline, al
     x[1] = input_value
     starts = np.zeros_like(x)
     starts[1] = baseline
-    with pytest.raises(ModelError, match=rf"image 1: the model's .* at α = {alpha} \(the (input|baseline) itself\)"):
+    with pytest.raises(
+        ModelError, match=rf"image 1: the explained score .* at α = {alpha}, the (input|baseline) itself"
+    ):
         PathExplainer(broken(value=True), baseline=starts)(x)
 
 

@@ -426,7 +426,7 @@ def test_the_logarithm_of_a_zero_probability_at_an_end_is_named(end, start, alph
     starts = np.full_like(x, 0.25)
     starts[1] = start
     explain = PathExplainer(probabilities(), output="log_probability", link="already", baseline=starts)
-    with pytest.raises(ModelError, match=f"image 1: .*explained score at α = {alpha} .*not finite"):
+    with pytest.raises(ModelError, match=f"image 1: the explained score .* is not finite at α = {alpha}, "):
         explain(x, 0)
 
 
