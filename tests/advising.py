@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -60,3 +60,22 @@ def reached(refusals):
                     trace = trace.tb_next
                 error = error.__context__
     return found
+
+
+def tabled(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the entries of several tables as one, each named with its table."""
+    return {f"{what}: {name}": entry for what, table in tables.items() for name, entry in table.items()}
+
+
+def completeness(refusals: Callable[[Any], Sequence[Refusal]], modules: Sequence[ModuleType]) -> Callable[..., None]:
+    """Return a test that a table reaches all that the modules refuse; `refusals` makes it, given `tmp_path_factory`."""
+    found: set[tuple[str, int]] = set()  # made once for all modules
+
+    @pytest.mark.parametrize("module", modules, ids=lambda module: module.__name__)
+    def test_every_refusal_of_a_module_is_in_the_table(module, tmp_path_factory):
+        if not found:
+            found.update(reached(refusals(tmp_path_factory)))
+        missing = places(module) - found
+        assert not missing
+
+    return test_every_refusal_of_a_module_is_in_the_table

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pathattr as pa
-from advising import Refusal, check, places, reached
+from advising import Refusal, check, completeness, tabled
 from pathattr.common import axes, names
 from pathattr.families import svd, wavelet
 from pathattr.integration import nodes
@@ -323,14 +323,10 @@ ARGUMENTS = {
     ),
 }  # fmt: skip
 
-TABLE = {
-    f"{what}: {name}": refusal
-    for what, table in {
-        "inputs": INPUTS, "layout": LAYOUTS, "baseline": BASELINES, "preprocessing": PREPROCESSING, "path": PATHS,
-        "arguments": ARGUMENTS,
-    }.items()
-    for name, refusal in table.items()
-}  # fmt: skip
+TABLE = tabled({
+    "inputs": INPUTS, "layout": LAYOUTS, "baseline": BASELINES, "preprocessing": PREPROCESSING, "path": PATHS,
+    "arguments": ARGUMENTS,
+})  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -344,12 +340,4 @@ WHOLLY = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def found():
-    return reached(TABLE.values())
-
-
-@pytest.mark.parametrize("module", WHOLLY, ids=lambda module: module.__name__)
-def test_every_refusal_of_a_module_is_in_the_table(module, found):
-    missing = places(module) - found
-    assert not missing
+test_every_refusal_of_a_module_is_in_the_table = completeness(lambda factory: list(TABLE.values()), WHOLLY)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import pathattr as pa
-from advising import Refusal, check, places, reached
+from advising import Refusal, check, completeness, tabled
 from pathattr import metrics
 from pathattr.common.files import path_of, write_atomically, write_json
 from pathattr.metrics import (
@@ -235,13 +235,7 @@ PICTURES = {
     "no scene": Refusal(lambda: generate(0), "count must be at least 1, got 0", lambda: generate(1)),
 }  # fmt: skip
 
-TABLE = {
-    f"{what}: {name}": refusal
-    for what, table in {
-        "subject": SUBJECTS, "ROAR": ROAR, "drawing": DRAWING, "pictures": PICTURES,
-    }.items()
-    for name, refusal in table.items()
-}  # fmt: skip
+TABLE = tabled({"subject": SUBJECTS, "ROAR": ROAR, "drawing": DRAWING, "pictures": PICTURES})
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -255,15 +249,7 @@ WHOLLY = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def found():
-    return reached(TABLE.values())
-
-
-@pytest.mark.parametrize("module", WHOLLY, ids=lambda module: module.__name__)
-def test_every_refusal_of_a_module_is_in_the_table(module, found):
-    missing = places(module) - found
-    assert not missing
+test_every_refusal_of_a_module_is_in_the_table = completeness(lambda factory: list(TABLE.values()), WHOLLY)
 
 
 def test_files_that_are_no_pictures(tmp_path):

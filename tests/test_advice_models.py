@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pathattr as pa
-from advising import Refusal, check, places, reached
+from advising import Refusal, check, completeness, tabled
 from pathattr.models import finiteness, heads, numpy_backend, outputs, targets
 from pathattr.models.arguments import Call
 from pathattr.models.numpy_backend import NumpyBackend
@@ -353,14 +353,10 @@ ROWS = {
     ),
 }  # fmt: skip
 
-TABLE = {
-    f"{what}: {name}": refusal
-    for what, table in {
-        "outputs": OUTPUTS, "targets": TARGETS, "heads": HEADS, "NumPy": NUMPY, "model": MODELS, "finite": FINITE,
-        "rows": ROWS,
-    }.items()
-    for name, refusal in table.items()
-}  # fmt: skip
+TABLE = tabled({
+    "outputs": OUTPUTS, "targets": TARGETS, "heads": HEADS, "NumPy": NUMPY, "model": MODELS, "finite": FINITE,
+    "rows": ROWS,
+})  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -371,12 +367,4 @@ def test_following_the_advice_of_a_refusal_works(name):
 WHOLLY = (finiteness, heads, numpy_backend, outputs, targets)
 
 
-@pytest.fixture(scope="module")
-def found():
-    return reached(TABLE.values())
-
-
-@pytest.mark.parametrize("module", WHOLLY, ids=lambda module: module.__name__)
-def test_every_refusal_of_a_module_is_in_the_table(module, found):
-    missing = places(module) - found
-    assert not missing
+test_every_refusal_of_a_module_is_in_the_table = completeness(lambda factory: list(TABLE.values()), WHOLLY)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import pathattr as pa
-from advising import Refusal, check, places, reached
+from advising import Refusal, check, completeness, tabled
 from pathattr import verify
 from pathattr.metrics import Infidelity, IoU, Sparseness
 from pathattr.studies import Arrays, Grid, Setting, Study, collect, collected, combined, fitness, grid, summarised
@@ -219,8 +219,7 @@ def sized(out, model):
     return collected(str(out / "s"), replace(model), 1)
 
 
-TABLE = {f"{what}: {name}": made for what, table in {"grid": GRIDS, "study": STUDIES, "data": DATA}.items()
-         for name, made in table.items()}  # fmt: skip
+TABLE = tabled({"grid": GRIDS, "study": STUDIES, "data": DATA})
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -228,12 +227,6 @@ def test_following_the_advice_of_a_refusal_works(name, tmp_path):
     check(TABLE[name](tmp_path))
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    return reached(made(tmp_path_factory.mktemp("case")) for made in TABLE.values())
-
-
-@pytest.mark.parametrize("module", [collect, fitness, grid], ids=lambda module: module.__name__)
-def test_every_refusal_of_a_module_is_in_the_table(module, found):
-    missing = places(module) - found
-    assert not missing
+test_every_refusal_of_a_module_is_in_the_table = completeness(
+    lambda factory: [made(factory.mktemp("case")) for made in TABLE.values()], [collect, fitness, grid]
+)

@@ -174,7 +174,7 @@ def test_models_in_half_precision_are_scored_in_float32(dtype, kind):
     if kind == "function of half inputs":
         inner, inputs = model, tf.cast(x, dtype)
         arrays = [tf.constant(v.numpy()) for v in (inner.w1, inner.b1, inner.w2, inner.b2)]
-        model = lambda v: tf.tanh(tf.reshape(v, (v.shape[0], -1)) @ arrays[0] + arrays[1]) @ arrays[2] + arrays[3]  # noqa: E731
+        model = lambda v: tf.tanh(tf.reshape(v, (v.shape[0], -1)) @ arrays[0] + arrays[1]) @ arrays[2] + arrays[3]  # noqa: E731 - beside its neighbours
     elif kind != "module":
         layers = keras.layers
         policy = dtype if kind == "Keras" else f"mixed_{dtype}"
@@ -524,7 +524,7 @@ for size in range(300, 308):
     for family in (pa.DCT(), pa.Wavelet(components="coefficients")):
         mean = lambda v: tf.reduce_mean(v, axis=1, keepdims=True) * tf.ones((1, 3))
         pa.PathExplainer(mean, family=family, steps=2, channel_axis=None)(tf.ones((1, size)), 1)
-"""  # noqa: E501
+"""  # noqa: E501 - a program, as a user types it
 
 
 def test_a_session_of_several_explainers_prints_nothing():

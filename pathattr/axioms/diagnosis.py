@@ -32,8 +32,8 @@ def diagnose(case: Case) -> list[Diagnosis]:
     """Return what keeps attributions of this model from meaning anything; nothing for a sound one.
 
     Looks for models that refuse a single input, outputs that change from call to call (randomness, or state kept
-    between calls), outputs that depend on batch-mates (batch statistics), scores without a gradient and scores that
-    are constant in pieces.
+    between calls), outputs that depend on batch-mates (batch statistics) or on the place in a batch, scores without
+    a gradient and scores that are constant in pieces.
     """
     if not case.adapter.has_outputs:
         return _of_gradients(case)
