@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 import torch
 from scipy.special import log_softmax
+from torch import nn
 
 from pathattr import PathExplainer, scenes, verify
 from pathattr.pictures.image_model import prepare
@@ -169,3 +170,20 @@ def test_dropout_that_keras_leaves_on_is_found_out():
     (diagnosis,) = verified(model, X).diagnoses
     # What Keras writes to its seed is dropped: each call draws the same, and each place in a batch something else.
     assert diagnosis.name == "randomness, or dependence on the place in a batch"
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_a_recurrent_model_that_takes_the_batch_for_time_is_found_out(batch):
+    class Backwards(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.recurrent, self.last = nn.GRU(4, 5), nn.Linear(5, 3)  # batch_first=True forgotten
+
+        def forward(self, x):
+            return self.last(self.recurrent(x)[0][:, -1])
+
+    torch.manual_seed(0)
+    explainer = PathExplainer(Backwards().eval(), steps=8, channel_axis=None)
+    (diagnosis,) = verify(explainer, torch.randn(batch, 5, 4), 0).diagnoses
+    assert diagnosis.name == "randomness, or dependence on the place in a batch"
+    assert "batch_first=True" in diagnosis.remedy
