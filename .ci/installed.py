@@ -5,6 +5,7 @@ python .ci/installed.py SOURCE, from another folder.
 
 import subprocess
 import sys
+import sysconfig
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -24,8 +25,10 @@ files = {file.as_posix(): Path(str(file.locate())).resolve() for file in install
 files = {name: path for name, path in files.items() if "__pycache__" not in name}
 if differing := files.keys() ^ expected:
     raise SystemExit(f"in the source or in the installed package only: {', '.join(sorted(differing))}")
-if elsewhere := [name for name, path in files.items() if not path.is_file() or SOURCE in path.parents]:
-    raise SystemExit(f"not installed, or in the source tree: {', '.join(elsewhere)}")
+# The environment itself may lie in the source's folder.
+site = Path(sysconfig.get_path("purelib")).resolve()
+if elsewhere := [name for name, path in files.items() if not path.is_file() or site not in path.parents]:
+    raise SystemExit(f"not in {site}: {', '.join(elsewhere)}")
 for point in installed.entry_points:
     point.load()
 print(f"{len(files)} files and {len(installed.entry_points)} entry points of {installed.name} are installed")
