@@ -1,6 +1,6 @@
 """The problems on which the axioms are measured: one that is ordinary, and one for whatever a path does not promise.
 
-Analytic models in float64 and few steps. `tests/axiom_table.py` writes down what `tests/test_axioms.py` checks.
+Analytic models in float64 and few steps. `tests/axiom_table.py` writes down what `tests/axioms/test_axioms.py` checks.
 """
 
 from dataclasses import dataclass

@@ -1021,18 +1021,24 @@ def snapshot(folder):
     (folder / "mutation_check.py").write_text(CHECK)
 
 
+def test_files(folder):
+    """Return the test files of a copy by name, without "test_"."""
+    return {path.stem.removeprefix("test_"): path for path in (folder / "tests").glob("**/test_*.py")}
+
+
 def quick(folder):
     """Return the test files that run, without "test_"."""
-    files = {path.stem.removeprefix("test_"): path.read_text() for path in (folder / "tests").glob("test_*.py")}
-    return tuple(name for name in sorted(files.keys() - LEFT_OUT) if not OTHER_FRAMEWORKS.search(files[name]))
+    files = test_files(folder)
+    return tuple(n for n in sorted(files.keys() - LEFT_OUT) if not OTHER_FRAMEWORKS.search(files[n].read_text()))
 
 
 def first_failure(folder, names):
     """Run test files on the copy; return what failed first, None where all pass."""
     path = os.pathsep.join([str(folder), str(folder / "backends")])
+    files = test_files(folder)
     command = [
         sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "mutation_check",
-        "-m", "not slow", "-k", "not tensorflow and not jax", *(f"tests/test_{name}.py" for name in names),
+        "-m", "not slow", "-k", "not tensorflow and not jax", *(str(files[name]) for name in names),
     ]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     try:

@@ -24,7 +24,7 @@ FRAMEWORKS = ("numpy", "torch", "tensorflow-cpu", "jax", "keras", "hypothesis")
 def main():
     began = time.perf_counter()
     # Two halves side by side, files in turn by size: one core each.
-    files = sorted((ROOT / "tests").glob("test_*.py"), key=lambda file: file.stat().st_size)
+    files = sorted((ROOT / "tests").glob("**/test_*.py"), key=lambda file: file.stat().st_size)
     with tempfile.TemporaryDirectory() as folder:
         runs = [started(files[half::2], Path(folder) / f"{half}") for half in (0, 1)]
         failed = [half for half, run in enumerate(runs) if run.wait()]

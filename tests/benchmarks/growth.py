@@ -12,8 +12,9 @@ import json
 import os
 from pathlib import Path
 
-from common import CORES, machine, seconds, table
 from worker import Failure, Worker, level, resident
+
+from common import CORES, machine, seconds, table
 
 FAMILIES = {
     "linear": "Linear()",

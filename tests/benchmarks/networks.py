@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from common import normalised, pictures
 
+from common import normalised, pictures
 from pathattr import scenes
 from pathattr.models.specs import load_model
 from pathattr.pictures.image_model import ImageModel

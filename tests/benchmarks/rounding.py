@@ -11,9 +11,9 @@ import copy
 
 import numpy as np
 import torch
-from common import normalised, pictures, table
 
 import pathattr as pa
+from common import normalised, pictures, table
 from pathattr.models.specs import load_model
 
 PRECISIONS = {

@@ -9,7 +9,7 @@ import pytest
 
 from pathattr.testing.backends import CHECKS
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "toy_backend"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "toy_backend"
 
 USE = """
 import sys

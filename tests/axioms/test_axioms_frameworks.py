@@ -17,7 +17,7 @@ from pathattr import PathExplainer, scenes, verify
 from pathattr.pictures.image_model import prepare
 from pathattr.testing import frameworks
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SHAPE = (3, 6, 5)
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(2, 6, 5, 3)).astype(np.float32)

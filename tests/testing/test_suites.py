@@ -24,7 +24,7 @@ from pathattr.testing import families as family_checks
 from pathattr.testing import orderings as ordering_checks
 from pathattr.testing import schedules as schedule_checks
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "fourier_family.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "fourier_family.py"
 spec = importlib.util.spec_from_file_location("fourier_family", EXAMPLE)
 fourier_family = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fourier_family)

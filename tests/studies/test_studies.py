@@ -584,7 +584,7 @@ def test_the_plan_is_written_first_and_says_what_is_done(tmp_path):
 
 def test_the_example_of_the_page_runs(tmp_path, monkeypatch):
     pytest.importorskip("torch", reason="the shipped classifier needs a framework")
-    page = (Path(__file__).parent.parent / "docs" / "ablation.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "ablation.md").read_text(encoding="utf-8")
     code = page.split("```python\n")[1].split("```")[0]
     monkeypatch.chdir(tmp_path)
     found = {"__name__": "page"}  # dataclasses look for their module's name

@@ -12,7 +12,7 @@ from pathattr.axioms import AXIOMS
 
 pytest.importorskip("torch", reason="the models here are PyTorch's")
 
-BROKEN = Path(__file__).parent.parent / "examples" / "broken_models.py"
+BROKEN = Path(__file__).parents[2] / "examples" / "broken_models.py"
 MINE = f"""
 import runpy, pathattr as pa
 Sound = runpy.run_path({str(BROKEN)!r})["Sound"]

@@ -29,7 +29,7 @@ from pathattr.paths.schedules import LinearRamp, SigmoidRamp
 from pathattr.testing import ExponentialRidge, Quadratic, TanhNetwork
 from pathattr.testing.strategies import SEEDS, paths, rules
 
-BROKEN_MODELS = run_path(str(Path(__file__).parent.parent / "examples" / "broken_models.py"))
+BROKEN_MODELS = run_path(str(Path(__file__).parents[2] / "examples" / "broken_models.py"))
 PAIRS = list(product(VARIANTS, AXIOMS))
 PROMISED = [(name, axiom) for name, axiom in PAIRS if VARIANTS[name].promises(axiom)]
 KEPT_BACK = [pair for pair in PAIRS if pair not in PROMISED]
@@ -80,7 +80,7 @@ def without_number(text):
 
 
 def test_the_page_of_axioms_says_what_is_promised():
-    page = (Path(__file__).parent.parent / "docs" / "axioms.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "axioms.md").read_text(encoding="utf-8")
     what, of_families, of_others = tables(page)
     assert what == {"axiom": ["says"], **{name: [axiom.says] for name, axiom in AXIOMS.items()}}
     assert of_families.pop("axiom") == list(FAMILIES)

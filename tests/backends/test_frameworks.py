@@ -15,7 +15,7 @@ from pathattr import scenes
 from pathattr.models import specs
 from pathattr.pictures.image_model import prepare
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "cross_framework.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "cross_framework.py"
 SPECS = """
 from pathattr.models.specs import scenes_model
 def in_torch(): return scenes_model("torch")

@@ -221,7 +221,7 @@ def test_maps_and_predictions_are_checked():
 def test_the_example_runs_and_goes_on(tmp_path, capsys):
     pytest.importorskip("torch")
     pytest.importorskip("matplotlib")
-    path = Path(__file__).parents[1] / "examples" / "roar_scenes.py"
+    path = Path(__file__).parents[2] / "examples" / "roar_scenes.py"
     spec = importlib.util.spec_from_file_location("roar_scenes", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
