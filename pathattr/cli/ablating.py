@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from pathattr.cli import options as opt
+from pathattr.cli.advice import in_options
 from pathattr.cli.outputs import open_folder
 from pathattr.cli.placed_model import PlacedModel
 from pathattr.cli.said import check_grid, said
@@ -81,6 +82,7 @@ def ablate(
     seed: opt.SeedOption = 0,
     size: opt.SizeOption = None,
     channel_axis: opt.ChannelAxisOption = None,
+    head: opt.HeadOption = None,
     parquet: Annotated[
         bool | None, typer.Option(help="The table as Parquet too; default: where pyarrow is installed.")
     ] = None,
@@ -113,7 +115,7 @@ def ablate(
     )
     folder = open_folder(out)
     _check_new(folder)
-    subject = PlacedModel(load_model(model, backend=backend), model, device, size, backend, channel_axis)
+    subject = PlacedModel(load_model(model, backend=backend), model, device, size, backend, channel_axis, head)
     pictures = collected(data, subject.model, subject.channel_axis, limit=limit, seed=seed)
     subject.settle(pictures.batch([0]).shown[0])  # type: ignore[index]  # pictures are always shown
     pictures.model, pictures.channel_axis = subject.model, subject.channel_axis
@@ -124,6 +126,7 @@ def ablate(
     asked: ExplainerOptions = {
         "preprocessing": subject.model.preprocessing,
         "channel_axis": subject.channel_axis,
+        "head": head,
         "batch_size": opt.whole_or_auto("--batch-size", batch_size),
         "seed": seed,
         "backend": backend,
@@ -132,7 +135,7 @@ def ablate(
     for text in found.same:
         say(text)
     for name, reason in found.refused:
-        say(f"skipped: {name}: {reason}")
+        say(f"skipped: {name}: {in_options(reason)}")
     used = backend_for(subject.model.model, pictures.batch([0]).inputs, backend).name
     study = Study(
         pictures,
@@ -161,7 +164,7 @@ def ablate(
     failures = study.failures()
     if failures:
         for setting, example, reason in failures[:10]:
-            say(f"failed: {setting} on {example}: {reason}")
+            say(f"failed: {setting} on {example}: {in_options(reason)}")
         raise InvalidInput(
             f"{len(failures)} of {len(pictures) * len(found.settings)} explanations failed; the tables are of the "
             f"others, and {folder / 'summary.md'} names each"

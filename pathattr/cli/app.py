@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from pathattr.cli import options as opt
 from pathattr.cli.ablating import ablate
+from pathattr.cli.advice import in_options
 from pathattr.cli.benching import cost_of, cost_table
 from pathattr.cli.failures import report
 from pathattr.cli.outputs import Claim, digest, names_of, open_folder, settle
@@ -128,6 +129,8 @@ def explain(
     seed: opt.SeedOption = 0,
     size: opt.SizeOption = None,
     channel_axis: opt.ChannelAxisOption = None,
+    class_axis: opt.ClassAxisOption = None,
+    head: opt.HeadOption = None,
     out: opt.OutOption = Path("pathattr-out"),
     force: opt.ForceOption = False,
 ) -> None:
@@ -136,8 +139,9 @@ def explain(
     A picture that fails is reported, the others are explained, and the status is 1 in the end.
     """
     settings = opt.Settings(
-        ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend, tolerance, nodes
-    )
+        ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend, tolerance, nodes,
+        class_axis, head,
+    )  # fmt: skip
     check_path(said(context), settings.check([family], size, channel_axis))
     question = partial(_question, settings, model, device, size, channel_axis, target, contrast, [family])
     named = names_of(pictures)
@@ -148,7 +152,7 @@ def explain(
         Claim(files := files_of(name, folder), files[-1], partial(question, path)) for name, path in named
     ]  # fmt: skip
     replaced = settle(claims, pictures, force)
-    subject = PlacedModel(load_model(model, backend=backend), model, device, size, backend, channel_axis)
+    subject = PlacedModel(load_model(model, backend=backend), model, device, size, backend, channel_axis, head)
     rows, statuses = [], []
     with _progress() as bar:
         task = bar.add_task("explaining", total=len(named) * SHARES)
@@ -195,13 +199,16 @@ def compare(
     seed: opt.SeedOption = 0,
     size: opt.SizeOption = None,
     channel_axis: opt.ChannelAxisOption = None,
+    class_axis: opt.ClassAxisOption = None,
+    head: opt.HeadOption = None,
     out: opt.OutOption = Path("pathattr-out"),
     force: opt.ForceOption = False,
 ) -> None:
     """Attribute one picture along several paths, side by side on one scale."""
     settings = opt.Settings(
-        ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend, tolerance, nodes
-    )
+        ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend, tolerance, nodes,
+        class_axis, head,
+    )  # fmt: skip
     families = listed("--family", family)
     check_path(said(context), settings.check(families, size, channel_axis))
     folder = open_folder(out)
@@ -209,7 +216,7 @@ def compare(
     question = partial(_question, settings, model, device, size, channel_axis, target, contrast, families, picture)
     replaced = settle([_pair(path, question)], [picture], force)
     read = read_picture(picture)
-    subject = PlacedModel(load_model(model, backend=backend), model, device, size, backend, channel_axis)
+    subject = PlacedModel(load_model(model, backend=backend), model, device, size, backend, channel_axis, head)
     with _progress() as bar:
         task = bar.add_task(visible(picture.name), total=len(families))
         advance, options = partial(bar.advance, task), (target, contrast)
@@ -243,17 +250,22 @@ def verify(
     seed: opt.SeedOption = 0,
     size: opt.SizeOption = None,
     channel_axis: opt.ChannelAxisOption = None,
+    class_axis: opt.ClassAxisOption = None,
+    head: opt.HeadOption = None,
     out: opt.OutOption = Path("pathattr-out"),
 ) -> None:
     """Check the axioms on a model: what the path promises is judged, the rest shown. Status 1 if a promise fails."""
-    settings = opt.Settings(ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend)
+    settings = opt.Settings(
+        ordering, schedule, overlap, steps, rule, baseline, output, batch_size, seed, backend,
+        class_axis=class_axis, head=head,
+    )  # fmt: skip
     check_path(said(context) - {"seed"}, settings.check([family], size, channel_axis))  # the axioms draw too
     named = names_of(pictures or [])
     folder = open_folder(out)
     path = folder / "verify.json"
     replaced = settle([Claim([path], path)], pictures or [])
     read = [(name, read_picture(picture)) for name, picture in named] or demo_subjects(SCENES, seed)
-    subject = PlacedModel(load_model(model, backend=backend), model, device, size, backend, channel_axis)
+    subject = PlacedModel(load_model(model, backend=backend), model, device, size, backend, channel_axis, head)
     with _progress() as bar:
         task = bar.add_task("verifying", total=None)
         watch = partial(_checking, bar, task)
@@ -262,7 +274,7 @@ def verify(
     if found.rows:
         tell_table(table(found), styles=COLOURS)
     for diagnosis in found.diagnoses:
-        tell(str(diagnosis))
+        tell(in_options(str(diagnosis)))
     _tell_written([path], replaced)
     if not found.passed:
         failed = [row.axiom for row in found.rows if row.verdict == "FAILS"]
@@ -279,26 +291,30 @@ def bench(
     steps: opt.StepsOption = "200",
     tolerance: opt.ToleranceOption = 0.02,
     count: Annotated[int, typer.Option(help="For how many pictures to foretell the time.")] = 100,
+    target: opt.TargetOption = None,
     output: opt.OutputOption = None,
     device: opt.DeviceOption = None,
     backend: opt.BackendOption = None,
     batch_size: opt.BatchOption = "auto",
     size: opt.SizeOption = None,
     channel_axis: opt.ChannelAxisOption = None,
+    class_axis: opt.ClassAxisOption = None,
+    head: opt.HeadOption = None,
     out: opt.OutOption = Path("pathattr-out"),
 ) -> None:
     """Tell what a model costs: a bare gradient, our overhead, the block that fits, the time for N pictures."""
     if count < 1:
         raise InvalidInput(f"--count must be at least 1; got {count}")
     settings = opt.Settings(
-        overlap=overlap, steps=steps, output=output, batch_size=batch_size, backend=backend, tolerance=tolerance
-    )
+        overlap=overlap, steps=steps, output=output, batch_size=batch_size, backend=backend, tolerance=tolerance,
+        class_axis=class_axis, head=head,
+    )  # fmt: skip
     check_cost(said(context), *settings.check([family], size, channel_axis))
     folder = open_folder(out)
     path = folder / "bench.json"
     replaced = settle([Claim([path], path)], [])
-    subject = PlacedModel(load_model(model, backend=backend), model, device, size, backend, channel_axis)
-    record = cost_of(subject, family, settings, count)
+    subject = PlacedModel(load_model(model, backend=backend), model, device, size, backend, channel_axis, head)
+    record = cost_of(subject, family, settings, target, count)
     write_json(path, record)
     tell_table(cost_table(record))
     _tell_written([path], replaced)
@@ -333,10 +349,9 @@ def _question(
     picture: Path,
 ) -> dict[str, Any]:
     """Return all that an answer depends on, as plain values."""
-    asked: dict[str, Any] = {"model": model, "device": device, "size": size, "target": target, "contrast": contrast}
-    if channel_axis is not None:
-        asked["channel_axis"] = channel_axis
-    return {"picture": digest(picture), "family": ",".join(families), **asked, **asdict(settings)}
+    asked = {"model": model, "device": device, "size": size, "target": target, "contrast": contrast}
+    asked |= {"channel_axis": channel_axis, "picture": digest(picture), "family": ",".join(families)}
+    return asked | asdict(settings)
 
 
 def _pair(path: Path, question: Callable[[], Mapping[str, Any]] | None = None) -> Claim:

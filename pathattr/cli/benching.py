@@ -6,13 +6,13 @@ from dataclasses import asdict
 from typing import Any
 
 from pathattr.cli.failures import models_own
-from pathattr.cli.options import Settings
+from pathattr.cli.options import Settings, target_from
 from pathattr.cli.placed_model import PlacedModel
 from pathattr.cli.work import demo_subjects, versions
 from pathattr.methods.speed import measure
 
 
-def cost_of(subject: PlacedModel, family: str, settings: Settings, count: int) -> dict[str, Any]:
+def cost_of(subject: PlacedModel, family: str, settings: Settings, target: str | None, count: int) -> dict[str, Any]:
     """Return what explaining a generated picture with the model costs, and what that means for `count` of them."""
     _, picture = demo_subjects(1, 0)[0]
     _, inputs = subject.inputs(picture)
@@ -20,7 +20,7 @@ def cost_of(subject: PlacedModel, family: str, settings: Settings, count: int) -
     asked_auto = explainer.steps == "auto"
     plain = explainer.but(steps=200, tolerance=None) if asked_auto else explainer
     with models_own(inputs.shape, subject.backend.out_of_memory):
-        costs = measure(plain, inputs, tolerance=settings.tolerance)
+        costs = measure(plain, inputs, target_from(target, None, subject.model.classes), tolerance=settings.tolerance)
     refined = costs.refined
     return {
         "model": subject.spec,

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from pathattr.cli.advice import in_options
 from pathattr.cli.terminal import READER_LEFT, Unheard, say
 from pathattr.errors import ModelError, PathattrError
 from pathattr.models.blame import gist, models_line
@@ -30,7 +31,7 @@ def report(error: BaseException, about: str = "") -> int:
 def sentence(error: BaseException) -> str:
     """Return what an error means to a user, and the next step."""
     if isinstance(error, PathattrError | Unheard):
-        return str(error)
+        return in_options(str(error))
     if isinstance(error, MemoryError):
         told = f" ({error})" if str(error) else ""
         return f"there is not enough memory{told}: take fewer --steps, a smaller --size, or --batch-size 1"

@@ -74,6 +74,16 @@ ChannelAxisOption = Annotated[
     int | None,
     typer.Option(help="Where the model takes the channels: 1 for first, -1 for last; default: asked of the model."),
 ]
+ClassAxisOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Which axis of the model's outputs holds the classes, the batch axis counted; default: as its framework "
+        "keeps them."
+    ),
+]
+HeadOption = Annotated[
+    str | None, typer.Option(help="Name or number of the output that is meant where the model returns several.")
+]
 SizeOption = Annotated[int | None, typer.Option(help="Resize and crop pictures to this size.")]
 OutOption = Annotated[
     Path,
@@ -102,6 +112,8 @@ class Settings:
     backend: str | None = None
     tolerance: float = 0.02
     nodes: str | None = None
+    class_axis: int | None = None
+    head: str | None = None
 
     def check(
         self, families: Sequence[str], size: int | None = None, channel_axis: int | None = None
@@ -139,6 +151,8 @@ class Settings:
             output=self.output,  # type: ignore[arg-type]  # a name, checked by the explainer
             preprocessing=image_model.preprocessing,
             channel_axis=channel_axis,
+            class_axis=self.class_axis,
+            head=self.head,
             batch_size=whole_or_auto("--batch-size", self.batch_size),
             seed=self.seed,
             backend=self.backend,

@@ -91,12 +91,13 @@ def _same_question(path: Path, asked: Mapping[str, Any]) -> None:
     record = _record(path)
     before = None if record is None else record.get(ASKED)
     now = json.loads(json.dumps(asked))
-    if before == now:
-        return
     if not isinstance(before, dict):
         told = "another question"
     else:
+        # What is not there was not asked: an option of later versions was left at its default.
         names = [name for name in {**now, **before} if before.get(name) != now.get(name)]
+        if not names:
+            return
         told = ", ".join(f"{name} {_short(before.get(name))} there, {_short(now.get(name))} now" for name in names)
     raise InvalidInput(f"{path} answers another question ({told}): give another --out, or --force to replace it")
 

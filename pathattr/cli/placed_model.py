@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from pathattr.common.axes import Array
-from pathattr.errors import InvalidInput
+from pathattr.errors import InvalidInput, PathattrError
 from pathattr.models.backend import Call, host_memory
 from pathattr.models.registry import backend_for, wrapped
 from pathattr.pictures.image_model import ImageModel, prepare
@@ -33,6 +34,7 @@ class PlacedModel:
         size: int | None = None,
         backend: str | None = None,
         channel_axis: int | None = None,
+        head: str | None = None,
     ) -> None:
         if channel_axis is not None:
             image_model = replace(image_model, channel_axis=channel_axis)
@@ -43,6 +45,7 @@ class PlacedModel:
         if device is not None:
             image_model = replace(image_model, model=self.backend.place(image_model.model, device))
         self.model, self.spec, self.device, self._forced = image_model, spec, device, backend
+        self._call = Call(head=head)
         axis = image_model.channel_axis
         self._axis = wrapped(image_model.model, probe, Call(), backend).channel_axis if axis == "auto" else axis
         self._settled = self._axis is not None and image_model.known_channels is not None
@@ -65,8 +68,9 @@ class PlacedModel:
     def settle(self, picture: Array) -> None:
         """Ask the model where it takes how many channels, unless that is known: colour or grey, first or last.
 
-        It is what gives an answer at the picture. Where nothing does, the explanation will tell why; raises
-        InvalidInput where channels may be first or last and both give one.
+        It is what gives an answer at the picture, or else what gives one that is refused, as where several outputs
+        leave a choice. Where nothing does, the explanation will tell why; raises InvalidInput where channels may be
+        first or last and both give an answer.
         """
         if self._settled:
             return
@@ -75,27 +79,28 @@ class PlacedModel:
         models = asked if self.model.known_channels is None else [self.model]
         own = [1, -1] if self._axis is None else [self._axis]
         others = [] if self._axis is None or self.model.channel_axis != "auto" else [1 if self._axis != 1 else -1]
-        for axes in (own, others):
-            for model in models:
-                answered = [axis for axis in axes if self._answers(picture, model, axis)]
-                if len(answered) > 1:
-                    raise InvalidInput(
-                        f"the model {self.spec} answers with channels first and with channels last, and nothing says "
-                        "which are meant: say --channel-axis 1 for first, or --channel-axis -1 for last"
-                    )
-                if answered:
-                    self.model, self._axis, self._settled = model, answered[0], True
-                    return
+        for refused, axes, model in product((False, True), (own, others), models):
+            answered = [axis for axis in axes if self._answers(picture, model, axis, refused)]
+            if len(answered) > 1 and not refused:
+                raise InvalidInput(
+                    f"the model {self.spec} answers with channels first and with channels last, and nothing says "
+                    "which are meant: say --channel-axis 1 for first, or --channel-axis -1 for last"
+                )
+            if answered:
+                self.model, self._axis, self._settled = model, answered[0], not refused
+                return
 
-    def _answers(self, picture: Array, model: ImageModel, axis: int) -> bool:
-        """Tell whether the model takes a picture so."""
+    def _answers(self, picture: Array, model: ImageModel, axis: int, refused: bool) -> bool:
+        """Tell whether the model takes a picture so; with `refused`, an answer that its backend refuses counts too."""
         try:
             _, inputs = self._prepared(picture, model, axis)
-            adapter = wrapped(model.model, inputs, Call(), self._forced)
+            adapter = wrapped(model.model, inputs, self._call, self._forced)
             if not adapter.has_outputs:
                 return model.known_channels == 3  # nothing can be asked of a gradient alone
             with adapter.running():
                 adapter.outputs(adapter.asarray(inputs), np.zeros(1, np.intp))
+        except PathattrError:
+            return refused
         except (Exception, SystemExit):  # whatever a model does at what it does not take
             return False
         return True

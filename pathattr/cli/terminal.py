@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TextIO
 
+from pathattr.cli.advice import in_options
 from pathattr.common.texts import visible
 
 READER_LEFT = 141
@@ -62,7 +63,7 @@ def warn_in_a_line(
     line: str | None = None,
 ) -> None:
     """Print a warning as a sentence: where in a library it was raised tells the user of a command nothing."""
-    text = str(message)
+    text = in_options(str(message))
     if "missing from font" in text or "missing from current font" in text:  # matplotlib's, one for each character
         text = "the font of figures lacks characters of some name, which are drawn as boxes; the records hold them"
         if text in _SAID:

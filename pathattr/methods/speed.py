@@ -16,7 +16,6 @@ from pathattr.common.axes import Array
 from pathattr.integration.engine import Engine
 from pathattr.integration.quadrature import RULES
 from pathattr.methods.path_explainer import PathExplainer
-from pathattr.models.backend import Call
 from pathattr.models.targets import Objective
 
 BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -100,7 +99,7 @@ class _Bare:
 
     @classmethod
     def of(cls, explainer: PathExplainer, first: Any, target: Any) -> _Bare:
-        backend, host, layout = explainer.prepared(first, Call())
+        backend, host, layout = explainer.prepared(first, explainer.calling((), {}, None))
         engine = Engine(backend, layout, explainer.schedule, RULES[explainer.rule], 1)
         with backend.running():
             objective, targets, _ = explainer.resolved(engine, host, target)

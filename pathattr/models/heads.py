@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,8 @@ def chosen(outputs: Any, is_array: Callable[[Any], bool], head: str | int | None
 
     Without a `head`: the outputs themselves, `.logits`, the only one, or of a dict `logits`, `output` or `out`; raises
     ModelError where that leaves a choice. A head is a key or attribute by its name, or a place in a tuple by its
-    number; raises InvalidInput where there is none such. Errors list what is there.
+    number, which may be text where nothing is called so; raises InvalidInput where there is none such. Errors list what
+    is there.
     """
     if head is not None:
         return _headed(outputs, is_array, head)
@@ -46,6 +48,9 @@ def _headed(outputs: Any, is_array: Callable[[Any], bool], head: str | int) -> A
     found = held.get(head)
     if found is None and isinstance(head, str) and not is_array(outputs):
         found = getattr(outputs, head, None)
+    if found is None and isinstance(head, str) and re.fullmatch(r"-?[0-9]+", head):
+        head = int(head)
+        found = held.get(head)
     if found is None and isinstance(head, int) and head < 0 and isinstance(outputs, tuple | list):
         found = dict(enumerate(outputs)).get(len(outputs) + head)
     if found is None:

@@ -134,7 +134,7 @@ def test_a_model_of_one_channel_gets_grey_pictures(here, spec, capsys):
 def test_a_place_of_dense_outputs_is_named_by_its_indices(here, capsys):
     command = ["explain", "a.png", "-m", "own_torch.py:masks", "--output", "logit"]
     assert run(*command) == 1
-    assert "target=(...), one index per axis" in failure(capsys)
+    assert "pass --target i,j, one index per axis" in failure(capsys)
     assert run(*command, "--target", "2,-1,4") == 0, capsys.readouterr().err
     record = json.loads((here / "out" / "a.json").read_text())
     assert record["target"] == [2, 13, 4]

@@ -112,7 +112,7 @@ def test_a_broken_model_is_named_and_recorded(name, said, tmp_path, capsys):
         (["--model", f"{BROKEN}:training_mode"], "the model is in training mode"),
         (["--model", f"{BROKEN}:sound", "--pictures", "nowhere.png"], "expected a picture at nowhere.png"),
         (["--model", f"{BROKEN}:sound", "--family", "sdv"], "Did you mean 'svd'"),
-        (["--model", f"{BROKEN}:sound", "--baseline", "black"], "pass preprocessing"),
+        (["--model", f"{BROKEN}:sound", "--baseline", "black"], "pass ImageModel(model, preprocessing="),
     ],
 )
 def test_what_cannot_be_verified_is_a_sentence(arguments, message, tmp_path, capsys):
