@@ -1,10 +1,13 @@
 """Refusals and their advice: the call that fails, what it is told, and the call that does as it says."""
 
 import ast
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 
 import pathattr as pa
+from pathattr import metrics
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,30 @@ def check(refusal):
     with pytest.raises(refusal.error, match=re.compile(refusal.said, re.DOTALL)) as caught:
         refusal.fails()
     assert "\n" not in str(caught.value)
+    assert sentences(str(caught.value)) <= 2, str(caught.value)
     found = refusal.follows()
     if isinstance(found, pa.Attribution):
         assert np.isfinite(found.numpy()).all()
 
 
+def sentences(message: str) -> int:
+    """Return how many sentences a message has, apart from what it says in brackets."""
+    while (shorter := re.sub(r"\([^()]*\)", "", message)) != message:
+        message = shorter
+    return 1 + len(re.findall(r"[.?!] (?=[A-Z])", message))
+
+
+def modules_of(package: ModuleType) -> list[ModuleType]:
+    """Return all modules of a package."""
+    return [import_module(found.name) for found in walk_packages(package.__path__, package.__name__ + ".")]
+
+
 def places(module: ModuleType) -> set[tuple[str, int]]:
-    """Return where a module raises errors of the package: (file, line)."""
+    """Return where a module raises errors of the package, or what a function returns as one: (file, line)."""
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     names = {error.__name__ for error in (pa.InvalidInput, pa.ModelError, pa.MissingExtra)}
+    functions = inspect.getmembers(module, inspect.isfunction)
+    names |= {name for name, function in functions if function.__annotations__.get("return") in names}
     return {
         (module.__file__, node.lineno)
         for node in ast.walk(tree)
@@ -60,6 +79,12 @@ def reached(refusals):
                     trace = trace.tb_next
                 error = error.__context__
     return found
+
+
+def randomisation(explainer, x, target, **settings):
+    """Return how much the explainer's maps change where its model's weights are shuffled."""
+    subject = metrics.Subject(explainer.model, x, target, channel_axis=explainer.channel_axis)
+    return metrics.Randomisation(explainer, **settings)(subject, explainer(x, target))
 
 
 def tabled(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

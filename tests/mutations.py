@@ -500,7 +500,7 @@ TORCH = [
         "torch-training-mode", "backends/pathattr_torch/parts.py",
         'if getattr(module, "training", False) and id(module) not in told:',
         'if path == name and getattr(module, "training", False) and id(module) not in told:',
-        "a part in training mode passes", ("torch",),
+        "a part in training mode passes", ("advice_torch", "torch_state"),
     ),
 ]  # fmt: skip
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pathattr.errors import ModelError
+from pathattr.models.blame import brief
 
 NOT_DIFFERENTIABLE = (
     "the explained score is not differentiable with respect to the input: does the model detach it, run "
@@ -13,7 +14,10 @@ NOT_DIFFERENTIABLE = (
     "on its input smoothly, and an output before any argmax"
 )
 
-_FLOAT = "an operation of the model does not exist in half precision on this device: use model.float()"
+_FLOAT = (
+    "an operation of the model does not exist in half precision on this device: use model.float(), or where the model "
+    "is a function of its inputs alone, inputs in float32, x.float()"
+)
 
 _ADVICE = {
     "cudnn RNN backward": (
@@ -26,20 +30,23 @@ _ADVICE = {
         "model.gradient_checkpointing_disable())"
     ),
     "modified by an inplace operation": (
-        "a tensor that the gradient needs was changed in place after it was used: either the model does so itself (an "
-        "inplace=True, +=, or slice that is assigned to), or another thread trains its weights meanwhile. Write the "
-        "operation out of place, or explain a copy, copy.deepcopy(model)"
+        "a tensor that the gradient needs was changed in place after it was used. Where the model does so itself (an "
+        "inplace=True, +=, or slice that is assigned to), write the operation out of place; where another thread "
+        "trains its weights meanwhile, explain a copy, copy.deepcopy(model)"
     ),
     "Inference tensors": (
         "the model uses a tensor that was made inside torch.inference_mode(), which cannot take part in gradients: "
         "make it outside, or pass its .clone() made outside"
     ),
     "backward through the graph a second time": (
-        "the model keeps a tensor of an earlier call, with its graph: keep tensor.detach() instead"
+        "the model takes a gradient inside itself, after which PyTorch forgets how its numbers came about: pass "
+        "create_graph=True to torch.autograd.grad there"
     ),
     "not implemented for 'Half'": _FLOAT,
     "not implemented for 'BFloat16'": _FLOAT,
     "Low precision dtypes not supported": _FLOAT,
+    "Unsupported dtype Half": _FLOAT,
+    "Unsupported dtype BFloat16": _FLOAT,
     "derivative for": "an operation of the model has no derivative in PyTorch: pass a model without it",
     "must implement either the backward": (
         "an autograd.Function of the model has no backward: give it one, or pass a model without it"
@@ -55,5 +62,5 @@ def advised() -> Iterator[None]:
     except RuntimeError as error:
         for sign, advice in _ADVICE.items():
             if sign in str(error):
-                raise ModelError(f"{advice}. PyTorch says: {str(error).splitlines()[0]}") from error
+                raise ModelError(f"{advice} ({brief(error)})") from error
         raise

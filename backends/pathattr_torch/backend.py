@@ -29,7 +29,7 @@ from pathattr_torch.advice import NOT_DIFFERENTIABLE, advised
 from pathattr_torch.conventions import is_huggingface, output_link
 from pathattr_torch.modes import Modes
 from pathattr_torch.network import build
-from pathattr_torch.parts import channel_axis, check, modules
+from pathattr_torch.parts import channel_axis, check, check_filled, modules
 from pathattr_torch.precision import HALF, autocast, float32_products, surrounding_autocast
 
 
@@ -98,14 +98,21 @@ class TorchBackend(Backend):
         self._modes = Modes.of({**self.options, **options})
         self._callee = self._modes.callee(model)
         parameters = model.parameters() if isinstance(model, nn.Module) else ()
-        held = next((p for p in parameters if p.is_floating_point()), None)
+        floats = [p for p in parameters if p.is_floating_point()]
         like = inputs if isinstance(inputs, Tensor) else torch.as_tensor(inputs, device="cpu")
+        traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # as its documentation has it
+        if traced or torch._C._functorch.is_functorch_wrapped_tensor(like):
+            raise InvalidInput(
+                "the inputs are inside a transformation: call the explainer outside torch.func.vmap, torch.func.grad "
+                "and torch.jit.trace"
+            )
         self._batch = like.size(0) if like.ndim else 0
         if not self._keras and not like.is_nested:
             self.channel_axis = channel_axis(model, tuple(like.shape))
-        self._device = like.device if held is None else held.device
+        self._device = floats[0].device if floats else like.device
         self._given = like.dtype
-        self._own = like.dtype if held is None else held.dtype
+        # Numbers of one byte are weights in storage, and none to compute with.
+        self._own = next((p.dtype for p in floats if p.element_size() > 1), like.dtype)
         """The dtype that the model computes in; points and scores have `_dtype`."""
         self._dtype = torch.float32 if self._own in HALF else self._own
         self._autocast = torch.bfloat16 if self._modes.autocast else surrounding_autocast(self._device.type)
@@ -156,7 +163,14 @@ class TorchBackend(Backend):
             return np.asarray(array)
         _check_dense(array)
         array = array.detach().cpu()
-        return (array.float() if array.dtype == torch.bfloat16 else array).resolve_conj().resolve_neg().numpy()
+        array = (array.float() if array.dtype == torch.bfloat16 else array).resolve_conj().resolve_neg()
+        try:
+            return array.numpy()
+        except RuntimeError as error:
+            raise InvalidInput(
+                f"a {type(array).__name__} holds its numbers in a way of its own: pass a plain tensor, such as "
+                "x.to_tensor(0.0) of a masked one"
+            ) from error
 
     def restore(self, array: NDArray[np.float64], like: Any) -> Any:
         if isinstance(like, Tensor):
@@ -374,16 +388,19 @@ def _check_dense(array: Tensor) -> None:
     if array.is_nested:
         raise InvalidInput("a nested tensor has no one shape: pad its examples, torch.nested.to_padded_tensor(x, 0.0)")
     if array.layout != torch.strided:
-        raise InvalidInput(f"a tensor of layout {array.layout} is sparse: pass x.to_dense()")
+        raise InvalidInput(f"a tensor of layout {array.layout} is no plain array: pass x.to_dense()")
     if array.is_quantized:
         raise InvalidInput(f"a tensor of {array.dtype} is quantised: pass x.dequantize()")
     if array.is_meta or isinstance(array, FakeTensor):
         raise InvalidInput(
             "a tensor of the meta device, or a fake one, holds no numbers: pass inputs, and a model, on a real device"
         )
+    if array.is_floating_point() and array.element_size() == 1:
+        raise InvalidInput(f"a tensor of {array.dtype} has too few bits to compute with: pass x.float()")
 
 
 def _module(model: Any) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise cannot("torch", f"{type(model).__name__} is no module")
+    check_filled(model)
     return model

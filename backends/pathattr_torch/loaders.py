@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from pathattr.errors import InvalidInput, MissingExtra
-from pathattr.models.blame import gist
+from pathattr.models.blame import brief
 from pathattr.pictures.image_model import ImageModel
 from pathattr.pictures.preprocessing import Preprocessing
 
 _TIMM_SOURCES = ("url", "file", "state_dict", "hf_hub_id", "hf_hub")  # where a configuration may have weights from
 _TIMM_PRETRAINED = (
-    "timm.list_pretrained() names models with weights; load your own in a function and say file.py:function"
+    "timm.list_models(pretrained=True) names models with weights; load your own in a function and say file.py:function"
+)
+_TORCHVISION_CLASSIFIERS = (
+    "torchvision.models.list_models(module=torchvision.models) names its classifiers of pictures; wrap another model "
+    "in a function and say file.py:function"
 )
 
 
@@ -22,23 +26,19 @@ def load_torchvision(name: str) -> ImageModel:
 
     Raises InvalidInput for what has none, which would be random, and for what classifies no single pictures.
     """
-    torchvision = _library("torchvision", "torchvision, in the build that fits your torch")
+    torchvision = _library("torchvision", "torchvision", "torchvision, in the build that fits your torch")
     models = torchvision.models
     try:
         weights = getattr(models.get_model_weights(name), "DEFAULT", None)
     except ValueError as error:
-        raise InvalidInput(f"torchvision has no model {name!r}; torchvision.models.list_models() names them") from error
+        raise InvalidInput(f"torchvision has no model {name!r}: {_TORCHVISION_CLASSIFIERS}") from error
     if weights is None:
         raise InvalidInput(
-            f"torchvision has no weights for {name!r}, and random ones explain nothing: name another model, or load "
-            "your weights in a function and say file.py:function"
+            f"torchvision has no weights for {name!r}, and random ones explain nothing: {_TORCHVISION_CLASSIFIERS}"
         )
     transforms = weights.transforms()
     if not isinstance(getattr(transforms, "crop_size", None), int | list | tuple) or "categories" not in weights.meta:
-        raise InvalidInput(
-            f"torchvision's {name!r} classifies no single pictures: torchvision.models.list_models("
-            "module=torchvision.models) names those that do; wrap others in a function and say file.py:function"
-        )
+        raise InvalidInput(f"torchvision's {name!r} classifies no single pictures: {_TORCHVISION_CLASSIFIERS}")
     model = models.get_model(name, weights=weights).eval()
     crop = _number(transforms.crop_size)
     return ImageModel(
@@ -55,13 +55,13 @@ def load_timm(name: str) -> ImageModel:
 
     Raises InvalidInput where there are no weights, which some versions fill in at random, or no classifier.
     """
-    timm = _library("timm", "timm")
+    timm = _library("timm", "timm", "timm")
     if not timm.is_model(name.partition(".")[0]):
-        raise InvalidInput(f"timm has no model {name!r}; timm.list_models() names them")
+        raise InvalidInput(f"timm has no model {name!r}: {_TIMM_PRETRAINED}")
     try:
         model = timm.create_model(name, pretrained=True).eval()
     except RuntimeError as error:  # no weights, no such tag, or weights of other shapes
-        raise InvalidInput(f"timm:{name} has no weights that fit ({gist(error)}): {_TIMM_PRETRAINED}") from error
+        raise InvalidInput(f"timm:{name} has no weights that fit ({brief(error)}): {_TIMM_PRETRAINED}") from error
     source = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
     if not any(source.get(key) for key in _TIMM_SOURCES):
         raise InvalidInput(f"timm has no weights for {name!r}, and random ones explain nothing: {_TIMM_PRETRAINED}")
@@ -82,7 +82,7 @@ def load_huggingface(name: str) -> ImageModel:
 
     Raises InvalidInput where weights are missing, left over or of another shape: the library would fill in random ones.
     """
-    transformers = _library("transformers", "'pathattr[hf]'")
+    transformers = _library("transformers", "hf", "'pathattr[hf]'")
     try:
         model, loading = transformers.AutoModelForImageClassification.from_pretrained(
             name, use_safetensors=True, trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True
@@ -94,10 +94,9 @@ def load_huggingface(name: str) -> ImageModel:
                 f"hf:{name} brings custom code, which is never run: load the model in a function of yours and say "
                 "file.py:function"
             ) from error
-        reason = (str(error).strip().splitlines() or ["unknown reason"])[0]
         raise InvalidInput(
-            f"no image classifier with safetensors weights and a preprocessor at {name!r}: {reason.rstrip('.')}; check "
-            "the name, or save model and processor with save_pretrained and name that folder"
+            f"no image classifier with safetensors weights and a preprocessor at {name!r} ({brief(error)}): check the "
+            "name, or save model and processor with save_pretrained and name that folder"
         ) from error
     _check_complete(name, loading)
     model = model.eval()
@@ -131,16 +130,16 @@ def _check_complete(name: str, loading: Mapping[str, Any]) -> None:
         )
 
 
-def _library(module: str, install: str) -> Any:
+def _library(module: str, spec: str, install: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtra(
-            f"{module}:NAME needs {module}, which cannot be imported ({error}): pip install {install}"
+            f"{spec}:NAME needs {module}, which cannot be imported ({brief(error)}): pip install {install}"
         ) from error
     except RuntimeError as error:  # what a torchvision built for another torch raises
         raise MissingExtra(
-            f"{module} is installed but does not work with this torch ({error}): pip install {install}"
+            f"{module} is installed but does not work with this torch ({brief(error)}): pip install {install}"
         ) from error
 
 

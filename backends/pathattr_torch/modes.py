@@ -47,7 +47,7 @@ class Modes:
             return model
         if not isinstance(model, nn.Module):
             raise InvalidInput(
-                "backend_options={'compile': True} is for modules: compile the function before passing it"
+                "backend_options={'compile': True} is for modules: pass torch.compile(function), without that option"
             )
         forward: Any = model.forward
         bound = getattr(forward, "__self__", None) is model

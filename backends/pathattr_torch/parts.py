@@ -30,11 +30,7 @@ def modules(model: Any) -> Iterator[tuple[str, nn.Module]]:
 
 def check(name: str, model: nn.Module) -> None:
     """Raise ModelError for a module in training mode in any part, or made where gradients are forbidden."""
-    if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
-        raise ModelError(
-            "the model has lazy layers, whose weights have no shape yet: call it once on an example and load its "
-            "weights, then explain it"
-        )
+    check_filled(model)
     # Keras tells its layers with each call whether they train, and an exported program is what it was exported as,
     # whatever flags say.
     fixed = [part for part in model.modules() if pathattr_keras.is_keras(part) or _exported(part)]
@@ -56,6 +52,15 @@ def check(name: str, model: nn.Module) -> None:
         raise ModelError(
             "the model was made inside torch.inference_mode(), where tensors cannot take part in gradients: build or "
             "load it outside (explaining it inside is fine)"
+        )
+
+
+def check_filled(model: nn.Module) -> None:
+    """Raise ModelError for a module of which some weights have no shape yet."""
+    if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+        raise ModelError(
+            "the model has lazy layers, whose weights have no shape yet: call it once on an example and load its "
+            "weights, then explain it"
         )
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pathattr.models.randomising import by_layer, chosen
+from pathattr.models.blame import brief
+from pathattr.models.randomising import by_layer, cannot, chosen
 
 
 def weights(model: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -24,7 +25,10 @@ def weights(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 
 def randomised(model: nn.Module, layers: Sequence[str], rng: np.random.Generator) -> nn.Module:
     """Return a copy in which the parameters of these parts are shuffled; buffers, as batch statistics, are not."""
-    made = copy.deepcopy(model)
+    try:
+        made = copy.deepcopy(model)
+    except Exception as error:  # what an attribute of the user's raises
+        raise cannot("torch", f"it cannot be copied ({brief(error)})") from error
     with torch.no_grad():
         for parameter in chosen(weights(made), layers):
             order = torch.from_numpy(rng.permutation(parameter.numel())).to(parameter.device)

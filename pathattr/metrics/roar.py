@@ -50,7 +50,7 @@ class Labelled:
         try:
             images, labels = np.asarray(on_host(self.images)), np.asarray(on_host(self.labels))
         except ValueError as error:
-            raise InvalidInput(f"ROAR takes images of one shape and one label each: {error}") from error
+            raise InvalidInput(f"ROAR takes images of one shape and one label each ({error})") from error
         if images.dtype.kind != "f" or images.ndim < 2 or not len(images) or labels.shape != (len(images),):
             raise InvalidInput(
                 f"ROAR takes images of floats and one label each; got {images.dtype} of shape {images.shape} and "

@@ -52,6 +52,11 @@ def gist(error: BaseException) -> str:
     return f"{kind}: {lines[0]}"
 
 
+def brief(error: BaseException) -> str:
+    """Return the first sentence of an exception's gist, without its full stop: what a sentence of ours can quote."""
+    return gist(error).partition(". ")[0].rstrip(".:")
+
+
 def _places(error: BaseException) -> list[Place]:
     """Return the lines below our own innermost one; none where they are all of our tools."""
     walked = list(traceback.walk_tb(error.__traceback__))

@@ -119,15 +119,25 @@ def test_half_precision_models_of_hugging_face(dtype):
     assert relative(found.numpy(), expected.numpy()) < 30 * torch.finfo(dtype).eps
 
 
-def test_an_operation_that_half_precision_lacks_says_what_to_do():
-    class Lacking(nn.Module):
-        def forward(self, x):
-            return torch.linalg.solve(torch.eye(7, dtype=x.dtype) * 2, x[:, 0].mT).flatten(1)
+def test_weights_in_storage_say_nothing_of_the_dtype_that_is_computed_in():
+    class Stored(nn.Module):
+        """Holds its first weights in eight bits."""
 
-    model = nn.Sequential(Lacking(), nn.Linear(63, 3)).half().eval()
-    with pytest.raises(pa.ModelError, match=r"model\.float\(\)"):
-        pa.PathExplainer(model, steps=3)(pictures(), 1)
-    assert pa.PathExplainer(model.float(), steps=3)(pictures(), 1).attributions.shape == (2, 2, 9, 7)
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Parameter(torch.randn(4, 126).to(torch.float8_e4m3fn), requires_grad=False)
+            self.last = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.last(torch.tanh(x.flatten(1) @ self.first.to(x.dtype).T))
+
+    torch.manual_seed(0)
+    stored = Stored().eval()
+    wide = copy.deepcopy(stored)
+    wide.first.data = wide.first.data.float()
+    found, expected = (pa.PathExplainer(model, steps=3)(pictures(), 1) for model in (stored, wide))
+    assert torch.equal(found.attributions, expected.attributions)
+    assert "model_dtype" not in found.settings
 
 
 # The user's settings
