@@ -18,6 +18,7 @@ from pathattr.common.ops import Applied
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.models.arguments import Call, Leaf
 from pathattr.models.backend import NO_OPTIONS, Backend
+from pathattr.models.blame import brief
 from pathattr.models.targets import Objective
 from pathattr_jax import devices, randomising
 from pathattr_jax.cache import Traced
@@ -259,14 +260,14 @@ class JaxBackend(JaxOps, Backend):
                 yield
         except _UNTRACEABLE as error:
             way = (
-                ". Or run it uncompiled: backend_options={'jit': False} allows Python control flow"
+                "; or run it uncompiled, with backend_options={'jit': False}, which allows Python control flow"
                 if self._jit and not self._function.single
                 else ""
             )
             raise ModelError(
-                f"JAX cannot trace the model ({str(error).splitlines()[0]}): it asks for numbers that are not known "
-                "yet, by Python's if, while, int or float, or by NumPy. Write jnp.where, jax.lax.cond or "
-                f"jax.lax.while_loop for control flow, and jnp for np{way}"
+                f"JAX cannot trace the model ({brief(error)}): it asks for numbers that are not known yet, by Python's "
+                "if, while, int or float, or by NumPy. Write jnp.where, jax.lax.cond or jax.lax.while_loop for control "
+                f"flow, and jnp for np{way}"
             ) from error
 
 

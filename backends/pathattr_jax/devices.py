@@ -32,8 +32,8 @@ def place(model: Any, device: str) -> Any:
 
 
 _MOVING_FUNCTION = (
-    "pass (apply, params), whose parameters can be moved; a function runs where its inputs and the arrays in it are "
-    "(jax.device_put)"
+    "pass (apply, params), whose parameters can be moved, or name no device: a function runs where its inputs and the "
+    "arrays in it are (jax.device_put)"
 )
 _MOVING = {
     "linen": "pass (module, variables), or bind it to jax.device_put(variables, device)",

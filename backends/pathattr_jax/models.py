@@ -54,8 +54,8 @@ def functional(model: Any) -> Functional:
         return _KINDS[kind](model)
     if not callable(model):
         raise InvalidInput(
-            f"the jax backend takes functions, (apply, params), and models of Flax, Equinox and Keras on JAX; "
-            f"got {type(model).__name__}"
+            "the jax backend takes functions, (apply, params) with arrays among the params, and models of Flax, "
+            f"Equinox and Keras on JAX; got {type(model).__name__}: pass one of those"
         )
     return Functional(None, lambda tree, args, kwargs: model(*args, **kwargs))
 
@@ -122,13 +122,19 @@ def _applied(module: Any, variables: Any) -> Functional:
     return Functional(variables, lambda tree, args, kwargs: module.apply(tree, *args, **kwargs))
 
 
-def _linen(model: Any) -> Functional:
+def unbound(model: Any) -> tuple[Any, Any]:
+    """Return a bound module of linen without its variables, and these; raise InvalidInput for one that has none."""
     if model.scope is None:
         raise InvalidInput(
             f"the Flax module {type(model).__name__} has no parameters: pass (module, variables) with what "
             "module.init returned, or module.bind(variables)"
         )
-    return _applied(*model.unbind())
+    module, variables = model.unbind()
+    return module, variables
+
+
+def _linen(model: Any) -> Functional:
+    return _applied(*unbound(model))
 
 
 def _nnx(model: Any) -> Functional:

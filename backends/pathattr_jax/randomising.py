@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pathattr.models.randomising import by_layer, cannot, chosen, layer_of
-from pathattr_jax.models import kind_of
+from pathattr_jax.models import kind_of, unbound
 from pathattr_jax.trees import is_array
 
 
@@ -38,7 +38,7 @@ def _parameters(model: Any) -> tuple[Any, Callable[[Any], Any]]:
             learned, whole = _learned(variables)
             return learned, lambda tree: (apply, whole(tree))
         case "linen":
-            module, variables = model.unbind()
+            module, variables = unbound(model)
             learned, whole = _learned(variables)
             return learned, lambda tree: module.bind(whole(tree))
         case "nnx":

