@@ -51,10 +51,13 @@ def modules_of(package: ModuleType) -> list[ModuleType]:
     return [import_module(found.name) for found in walk_packages(package.__path__, package.__name__ + ".")]
 
 
-def places(module: ModuleType) -> set[tuple[str, int]]:
-    """Return where a module raises errors of the package, or what a function returns as one: (file, line)."""
+def places(module: ModuleType, others: Sequence[str] = ()) -> set[tuple[str, int]]:
+    """Return where a module raises errors of the package, or what a function returns as one: (file, line).
+
+    `others` are the names of further errors.
+    """
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
-    names = {error.__name__ for error in (pa.InvalidInput, pa.ModelError, pa.MissingExtra)}
+    names = {error.__name__ for error in (pa.InvalidInput, pa.ModelError, pa.MissingExtra)} | set(others)
     functions = inspect.getmembers(module, inspect.isfunction)
     names |= {name for name, function in functions if function.__annotations__.get("return") in names}
     return {
@@ -70,7 +73,7 @@ def reached(refusals):
     for refusal in refusals:
         try:
             refusal.fails()
-        except pa.PathattrError as caught:
+        except Exception as caught:
             error: BaseException | None = caught
             while error is not None:
                 trace = error.__traceback__
@@ -92,15 +95,20 @@ def tabled(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {f"{what}: {name}": entry for what, table in tables.items() for name, entry in table.items()}
 
 
-def completeness(refusals: Callable[[Any], Sequence[Refusal]], modules: Sequence[ModuleType]) -> Callable[..., None]:
-    """Return a test that a table reaches all that the modules refuse; `refusals` makes it, given `tmp_path_factory`."""
+def completeness(
+    refusals: Callable[[Any], Sequence[Refusal]], modules: Sequence[ModuleType], others: Sequence[str] = ()
+) -> Callable[..., None]:
+    """Return a test that a table reaches all that the modules refuse; `refusals` makes it, given `tmp_path_factory`.
+
+    `others` are the names of errors, or of functions that make them, besides the package's.
+    """
     found: set[tuple[str, int]] = set()  # made once for all modules
 
     @pytest.mark.parametrize("module", modules, ids=lambda module: module.__name__)
     def test_every_refusal_of_a_module_is_in_the_table(module, tmp_path_factory):
         if not found:
             found.update(reached(refusals(tmp_path_factory)))
-        missing = places(module) - found
+        missing = places(module, others) - found
         assert not missing
 
     return test_every_refusal_of_a_module_is_in_the_table

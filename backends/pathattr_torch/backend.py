@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 import pathattr_keras
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.models.arguments import Call, taken
-from pathattr.models.backend import NO_OPTIONS, Backend, Memory
+from pathattr.models.backend import NO_OPTIONS, Backend, Memory, type_name
 from pathattr.models.heads import chosen
 from pathattr.models.randomising import cannot
 from pathattr.models.scaling import pulled
@@ -92,6 +92,11 @@ class TorchBackend(Backend):
             self.model_link, self.logits_last = output_link(model), is_huggingface(model)
         if isinstance(model, torch.export.ExportedProgram):
             raise InvalidInput("the model is an ExportedProgram, which cannot be called: pass program.module()")
+        if not callable(model):
+            raise InvalidInput(
+                f"the torch backend takes modules and functions; got {type_name(model)}: pass one, or leave the "
+                "backend out (backend=None)"
+            )
         for name, module in modules(model):
             check(name, module)
         self._model, self._call = model, call

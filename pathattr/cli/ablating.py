@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from pathattr.cli import options as opt
 from pathattr.cli.advice import in_options
+from pathattr.cli.failures import models_own
 from pathattr.cli.outputs import open_folder
 from pathattr.cli.placed_model import PlacedModel
 from pathattr.cli.said import check_grid, said
@@ -94,7 +96,7 @@ def ablate(
     """
     grid = Grid(
         methods=_list("--method", method),
-        families=_list("--family", family or (None if method else FAMILY)),
+        families=_list("--family", family if family is not None or method else FAMILY),
         orderings=_list("--ordering", ordering),
         schedules=listed("--schedule", schedule),
         overlaps=numbers_of("--overlap", overlap),
@@ -105,13 +107,13 @@ def ablate(
         tolerance=tolerance if steps == "auto" else None,
     )
     only = number_or_name(grid.baselines[0]) if len(grid.baselines) == 1 else None
-    metrics = listed("--metric", metric or METRIC)
+    metrics = listed("--metric", METRIC if metric is None else metric)
     chosen = metrics_from(metrics, _list("--fill", fill) or None, only)
     if target is not None and target not in ("label", "predicted"):
         raise InvalidInput(f"--target is label or predicted; got {target!r}")
     check_grid(said(context), grid, metrics)
     opt.Settings(batch_size=batch_size, seed=seed, backend=backend, tolerance=tolerance, steps=steps).check(
-        ["svd"], size
+        ["svd"], size, channel_axis
     )
     folder = open_folder(out)
     _check_new(folder)
@@ -131,12 +133,13 @@ def ablate(
         "seed": seed,
         "backend": backend,
     }
-    found = combined(grid, subject.model.model, pictures.batch([0]).inputs, asked)
+    example = pictures.batch([0]).inputs
+    found = combined(grid, subject.model.model, example, asked)
     for text in found.same:
         say(text)
     for name, reason in found.refused:
         say(f"skipped: {name}: {in_options(reason)}")
-    used = backend_for(subject.model.model, pictures.batch([0]).inputs, backend).name
+    used = backend_for(subject.model.model, example, backend).name
     study = Study(
         pictures,
         found.settings,
@@ -156,7 +159,8 @@ def ablate(
     )
     if not check(study, reference=reference, parquet=parquet):
         say("Parquet is left out, pyarrow is not installed: pip install 'pathattr[study]'")
-    _run(study)
+    with models_own(np.shape(example), subject.backend.out_of_memory):
+        _run(study)
     notes = [f"Skipped: {name} ({reason})" for name, reason in found.refused]
     summary, files = write_report(study, reference=reference, parquet=parquet, notes=notes)
     tell_table(summary.cells())
@@ -166,8 +170,8 @@ def ablate(
         for setting, example, reason in failures[:10]:
             say(f"failed: {setting} on {example}: {in_options(reason)}")
         raise InvalidInput(
-            f"{len(failures)} of {len(pictures) * len(found.settings)} explanations failed; the tables are of the "
-            f"others, and {folder / 'summary.md'} names each"
+            f"{len(failures)} of {len(pictures) * len(found.settings)} explanations failed, as {folder / 'summary.md'} "
+            "says of each; the tables are of the others. Mend what is said above: the same command tries these again"
         )
 
 

@@ -17,8 +17,9 @@ _SAID = re.compile(
     r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?|(?=\s|$))"""
 )
 _PHRASES = [
-    (re.compile(r" \((?:rule|nodes|tolerance)=None\)"), ""),  # it says "leave it out" already
+    (re.compile(r" \((?:rule|nodes|tolerance|head|class_axis|backend)=None\)"), ""),  # it says "leave it out" already
     (re.compile(r"\btarget=\(\.\.\.\)"), "--target i,j"),
+    (re.compile(r"\. For a whole example pass the array itself as baseline="), ""),
     (re.compile(r", or pass output= a function of all of them"), ""),
     (re.compile(r"\bpreprocessing=(Preprocessing\([^)]*\))"), r"ImageModel(model, preprocessing=\1)"),
 ]

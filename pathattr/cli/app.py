@@ -279,7 +279,9 @@ def verify(
     if not found.passed:
         failed = [row.axiom for row in found.rows if row.verdict == "FAILS"]
         wrong = [diagnosis.name for diagnosis in found.diagnoses]
-        raise InvalidInput(f"{model} does not pass: {', '.join(wrong + failed)}")
+        raise InvalidInput(
+            f"{model} does not pass: {', '.join(wrong + failed)}; what to do is said above, or in {path}"
+        )
 
 
 @app.command()

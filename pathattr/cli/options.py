@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -178,9 +179,21 @@ def _class(given: str | None, classes: Any) -> int | tuple[int, ...] | None:
     if len(matches) == 1:
         return matches[0]
     if not names:
-        raise InvalidInput(f"target {given!r}: this model names no classes, so a target is a class index")
-    found = ", ".join(names[i] for i in matches[:10]) if matches else "none"
-    raise InvalidInput(f"target {given!r} must fit one class name; it fits {found}")
+        raise InvalidInput(
+            f"target {given!r}: this model names no classes: give the class's index, such as 0, or return "
+            "ImageModel(classes=[...])"
+        )
+    if matches:
+        found = ", ".join(names[i] for i in matches[:10])
+        raise InvalidInput(
+            f"target {given!r} must fit one class name; it fits {found}: write more of one, or give its index, such as "
+            f"{matches[0]}"
+        )
+    close = get_close_matches(given, names, n=3, cutoff=0.4) or names[:3]
+    raise InvalidInput(
+        f"target {given!r} fits none of the model's {len(names)} class names, such as {', '.join(map(repr, close))}: "
+        f"write part of one, or give an index from 0 to {len(names) - 1}"
+    )
 
 
 def _with_overlap(schedule: Schedule, overlap: float) -> Schedule:

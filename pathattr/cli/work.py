@@ -69,11 +69,11 @@ def explain_picture(
         "family": family,
         "target": attribution.target[0].tolist(),
         "target_name": subject.target_name(attribution.target[0], contrast=options[1] is not None),
-        "score": float(attribution.score[0]),
-        "baseline_score": float(attribution.baseline_score[0]),
-        "gap": float(attribution.gap[0]),
-        "relative_gap": float(attribution.relative_gap[0]) if np.isfinite(attribution.relative_gap[0]) else None,
-        "error": float(attribution.error[0]) if np.isfinite(attribution.error[0]) else None,
+        **{
+            # Of a gradient alone no score is known.
+            fact: float(value) if np.isfinite(value := getattr(attribution, fact)[0]) else None
+            for fact in ("score", "baseline_score", "gap", "relative_gap", "error")
+        },
         "evaluations": int(attribution.evaluations[0]),
         "forward_passes": attribution.forward_passes,
         "seconds": round(time.perf_counter() - began, 3),
@@ -133,11 +133,9 @@ def compare_one(
         for family in families:
             outcome = explain_picture(subject, name, picture, family, settings, options, asked=asked)
             points = outcome.explainer.path(outcome.inputs, FILM)[0]
-            gap = outcome.record["relative_gap"]
-            caption = f"gap {outcome.record['gap']:.2g}" + ("" if gap is None else f" ({gap:.1%})")
             values = outcome.attribution.heatmap(percentile=None)[0]
             film = list(zip(FILM, subject.shown(points), strict=True))
-            panels.append(rendering.Panel(_label(family), values, caption, film))
+            panels.append(rendering.Panel(_label(family), values, f"gap {_gap(outcome.record)}", film))
             outcomes.append(outcome)
             records.append(outcome.record)
             advance()
@@ -161,36 +159,41 @@ def demo_subjects(count: int, seed: int) -> list[tuple[str, Array]]:
 def summary(records: Sequence[dict[str, Any]]) -> list[list[str]]:
     """Return a table with one line per explanation, its header first."""
     rows = [["picture", "family", "explains", "F(x)", "F(x')", "gap", "gradients", "seconds"]]
-    for record in records:
-        relative = record["relative_gap"]
-        rows.append(
-            [
-                Path(record["picture"]).name,
-                record["family"],
-                record["target_name"],
-                f"{record['score']:.4g}",
-                f"{record['baseline_score']:.4g}",
-                f"{record['gap']:.2g}" + ("" if relative is None else f" ({relative:.1%})"),
-                str(record["evaluations"]),
-                f"{record['seconds']:.1f}",
-            ]
-        )
+    rows += [
+        [
+            Path(record["picture"]).name,
+            record["family"],
+            record["target_name"],
+            _digits(record["score"], 4),
+            _digits(record["baseline_score"], 4),
+            _gap(record),
+            str(record["evaluations"]),
+            f"{record['seconds']:.1f}",
+        ]
+        for record in records
+    ]
     return rows
 
 
 def _title(outcome: Outcome) -> str:
     record = outcome.record
     # The number first: of a long name the end is cut off.
-    return f"{record['settings']['output']} {record['score']:.3g} of {record['target_name']}"
+    return f"{record['settings']['output']} {_digits(record['score'], 3)} of {record['target_name']}"
 
 
 def _caption(outcome: Outcome) -> str:
     record = outcome.record
+    start = _digits(record["baseline_score"], 3)
+    return f"{_label(record['family'])}, {record['evaluations']} gradients, F(x') = {start}, gap {_gap(record)}"
+
+
+def _gap(record: Mapping[str, Any]) -> str:
     relative = record["relative_gap"]
-    return (
-        f"{_label(record['family'])}, {record['evaluations']} gradients, F(x') = {record['baseline_score']:.3g}, "
-        f"gap {record['gap']:.2g}" + ("" if relative is None else f" ({relative:.1%})")
-    )
+    return _digits(record["gap"], 2) + ("" if relative is None else f" ({relative:.1%})")
+
+
+def _digits(value: float | None, count: int) -> str:
+    return "unknown" if value is None else f"{value:.{count}g}"
 
 
 def _label(family: str) -> str:

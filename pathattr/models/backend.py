@@ -101,7 +101,10 @@ class Backend(Ops):
     @classmethod
     def build(cls, layers: Sequence[Any], weights: Mapping[str, NDArray[np.float32]]) -> Any:
         """Return the framework's model of a layer list of `pathattr.scenes.network`, ready for inference."""
-        raise InvalidInput(f"the {cls.name} backend does not build the scenes classifier")
+        raise InvalidInput(
+            f"the {cls.name} backend does not build the scenes classifier: say backend='torch', "
+            "backend='tensorflow' or backend='jax'"
+        )
 
     @classmethod
     def place(cls, model: Any, device: str) -> Any:

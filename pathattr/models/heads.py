@@ -55,7 +55,8 @@ def _headed(outputs: Any, is_array: Callable[[Any], bool], head: str | int) -> A
         found = dict(enumerate(outputs)).get(len(outputs) + head)
     if found is None:
         there = _listed(held, is_array) if held else f"one array of shape {tuple(getattr(outputs, 'shape', ()))}"
-        raise InvalidInput(f"the model's outputs have no head {head!r}: they are {there}; say head= as it stands there")
+        advice = "say head= as it stands there" if held else "leave the head out (head=None)"
+        raise InvalidInput(f"the model's outputs have no head {head!r}: they are {there}; {advice}")
     return chosen(found, is_array)
 
 

@@ -170,5 +170,8 @@ def _axis(values: NDArray[Any], class_axis: Any) -> int:
         return 0  # (batch,): one output, and nothing to normalise along
     axis = int(class_axis) + (values.ndim if class_axis < 0 else 0)
     if not 1 <= axis < values.ndim:
-        raise InvalidInput(f"class_axis={class_axis} is not an axis after the batch of outputs {values.shape}")
+        raise InvalidInput(
+            f"class_axis={class_axis} is not an axis after the batch of outputs {values.shape}: say "
+            f"one from 1 to {values.ndim - 1}, or leave it out (class_axis=None)"
+        )
     return axis

@@ -196,7 +196,8 @@ def _indices(target: Any, outputs: NDArray[Any], class_axis: int | None) -> NDAr
         if len(row) != len(wanted):
             raise InvalidInput(
                 f"the model returns outputs of shape {shape} for each example: a target there has {len(wanted)} "
-                f"{'index' if len(wanted) == 1 else 'indices'}; got {shown(target)}"
+                f"{'index' if len(wanted) == 1 else 'indices'}; got {shown(target)}: pass one index per axis, or a "
+                "model that returns the scores of one place"
             )
         counted = []
         for axis, (i, size) in enumerate(zip(row, wanted, strict=True), start=1):

@@ -80,6 +80,12 @@ MODELS = {
     ),
     "exported program": Refusal(lambda: explain(exported()), r"an ExportedProgram, .* pass program\.module\(\)",
                                 lambda: same(explain(exported().module()))),
+    "of another backend": Refusal(
+        lambda: explain(pa.NumpyModel(np.tanh, lambda x, c: c), x=X.numpy(), backend="torch"),
+        "modules and functions; got .*NumpyModel: pass one, or leave the backend out",
+        lambda: [same(explain(backend="torch")),
+                 explain(pa.NumpyModel(np.tanh, lambda x, c: c * (1 - np.tanh(x) ** 2)), x=X.numpy())],
+    ),
     "lazy": Refusal(lambda: explain(lazy()), "no shape yet: call it once on an example and load its weights, then",
                     lambda: same(explain(lazy(called=True))), pa.ModelError),
     "made in inference mode": Refusal(

@@ -130,28 +130,6 @@ def test_targets_by_name_and_contrasts(picture, tmp_path):
     assert record["target_name"] == "checked ring − striped disc"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["-m", "scense"], "unknown model 'scense'"),
-        (["-m", "scenes", "--family", "sdv"], "Did you mean 'svd'"),
-        (["-m", "scenes", "--schedule", "ramp"], "the names are 'linear', 'cosine', 'sigmoid', 'step'"),
-        (["-m", "scenes", "--ordering", "size"], "'energy', 'frequency'"),
-        (["-m", "scenes", "--rule", "simpson"], "'left', 'right', 'midpoint', 'trapezoid'"),
-        (["-m", "scenes", "--baseline", "grey"], "'black'"),
-        (["-m", "scenes", "--output", "odds"], "'probability', 'logit'"),
-        (["-m", "scenes", "--overlap", "2"], "between 0 and 1"),
-        (["-m", "scenes", "--target", "12"], "out of range: the model has 10 outputs"),
-        (["-m", "scenes", "--target", "striped"], "it fits striped disc, striped square"),
-        (["-m", "scenes", "--device", "tpu"], "no device 'tpu'"),
-        (["-m", "scenes", "--family", "svd", "--ordering", "scale"], "Energy(), Rank() and Shuffled()"),
-    ],
-)
-def test_wrong_options_are_sentences(picture, tmp_path, capsys, arguments, message):
-    assert run("explain", picture, *arguments, "--steps", 2, "--out", tmp_path / "out") == 1
-    assert message in failure(capsys)
-
-
 def test_what_is_no_picture_is_said_and_the_other_pictures_are_explained(picture, tmp_path, capsys):
     text = tmp_path / "notes.txt"
     text.write_text("not a picture")
@@ -163,19 +141,6 @@ def test_what_is_no_picture_is_said_and_the_other_pictures_are_explained(picture
     assert "missing.png" in said
     assert "2 of 3 pictures failed" in said
     assert (tmp_path / "out" / "scene.json").exists()
-
-
-def test_an_output_folder_that_cannot_be_made_is_said_before_any_work(picture, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("pathattr.cli.app.load_model", lambda spec: pytest.fail("worked before looking"))
-    blocked = tmp_path / "file"
-    blocked.write_text("in the way")
-    assert run("explain", picture, "-m", "scenes", "--out", blocked / "out") == 1
-    assert "cannot make the output folder" in failure(capsys)
-    locked = tmp_path / "locked"
-    real = os.access
-    monkeypatch.setattr("os.access", lambda path, mode: str(path) != str(locked) and real(path, mode))
-    assert run("explain", picture, "-m", "scenes", "--out", locked) == 1
-    assert "permission denied" in failure(capsys)
 
 
 def test_interrupting_leaves_whole_files_only(picture, tmp_path, capsys, monkeypatch):
@@ -196,15 +161,6 @@ def test_interrupting_leaves_whole_files_only(picture, tmp_path, capsys, monkeyp
     left = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert left == ["scene.json", "scene.map.png", "scene.npz", "scene.overlay.png", "second.overlay.png"]
     png_size(tmp_path / "out" / "second.overlay.png")
-
-
-def test_what_was_not_foreseen_is_a_sentence_too(picture, tmp_path, capsys, monkeypatch):
-    def fail(*args, **kwargs):
-        raise ZeroDivisionError("surprise")
-
-    monkeypatch.setattr("pathattr.cli.placed_model.prepare", fail)
-    assert run("explain", picture, "-m", "scenes", "--out", tmp_path) == 70
-    assert "ZeroDivisionError: surprise" in failure(capsys)
 
 
 def test_compare_writes_one_grid(picture, tmp_path, capsys):
@@ -234,20 +190,6 @@ def test_backends_tells_what_is_installed_and_what_to_install(capsys, monkeypatc
     assert "numpy" in shown
     assert "torch" in shown
     assert "pip install absent" in shown
-
-
-def test_usage_errors_have_status_2(capsys):
-    assert run("explain") == 2
-    assert "Missing argument" in capsys.readouterr().err
-    assert run("nonsense") == 2
-
-
-def test_a_missing_command_line_extra_is_named(monkeypatch, capsys):
-    for name in [name for name in sys.modules if name.startswith("pathattr.cli.")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "typer", None)
-    assert run("backends") == 1
-    assert "pip install 'pathattr[cli]'" in failure(capsys)
 
 
 def test_the_installed_command_answers():

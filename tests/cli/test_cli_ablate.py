@@ -129,16 +129,6 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(whole, tmp_path, capsys, mo
     assert contents(tmp_path) == whole
 
 
-def test_a_folder_that_cannot_be_written_is_said_before_any_work(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(
-        "pathattr.cli.ablating.load_model", lambda *args, **kwargs: pytest.fail("worked before looking")
-    )
-    blocked = tmp_path / "file"
-    blocked.write_text("in the way")
-    assert scenes_study(blocked / "out") == 1
-    assert "cannot make the output folder" in failure(capsys)
-
-
 def test_class_folders_with_a_broken_picture(tmp_path, capsys):
     made = scenes.generate(4, seed=3)
     for k, (image, label) in enumerate(zip(made.images, made.labels, strict=True)):
@@ -209,39 +199,6 @@ def test_an_explanation_that_fails_is_counted_at_the_end_and_the_tables_are_of_t
     assert [values["svd", f"scene {k}"] == "" for k in range(4)] == [False, False, True, False]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--data", "nothing"], "there is no data 'nothing'"),
-        (["--family", "sdv"], "Did you mean 'svd'"),
-        (["--method", "sig2"], "'gradient-input'"),
-        (["--overlap", "0.1:1"], "ranges start:stop:step"),
-        (["--overlap", "0:2:0.5"], "between 0 and 1"),
-        (["--metric", "difid"], "Did you mean 'diffid'"),
-        (["--fill", "grey"], "'mean', 'zero', 'blur'"),
-        (["--steps", "many"], "--steps takes a whole number or auto"),
-        (["--target", "best"], "--target is label or predicted"),
-        (["--reference", "nope"], "no setting is called 'nope'"),
-        (["--limit", "0"], "at least 1"),
-        (["--metric", "infidelity", "--method", "blur-ig,ig"], "blur-ig (from Diffused("),
-        (["--metric", "infidelity", "--method", "smoothgrad"], "smoothgrad (slopes)"),
-    ],
-)
-def test_wrong_options_are_sentences_before_any_work(tmp_path, capsys, monkeypatch, arguments, message):
-    monkeypatch.setattr("pathattr.studies.work.Work.found", lambda *args: pytest.fail("worked before looking"))
-    given = ["--model", "scenes", "--data", "scenes", "--limit", "2", "--out", tmp_path / "out", *arguments]
-    assert run(*given) == 1
-    assert message in failure(capsys)
-
-
-def test_metrics_that_need_masks_refuse_data_without(tmp_path, capsys):
-    Image.fromarray(np.full((96, 96, 3), 90, np.uint8)).save(tmp_path / "a.png")
-    assert run("-m", "scenes", "--data", tmp_path, "--metric", "iou", "--out", tmp_path / "out") == 1
-    assert "iou must know where the object is, and 1 of 1 examples have neither mask nor box, such as a.png" in failure(
-        capsys
-    )
-
-
 def test_parquet_is_left_out_with_a_note_or_refused_where_it_was_asked_for(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     small = [
@@ -277,15 +234,6 @@ def test_another_framework_tells_the_same(whole, tmp_path):
         assert float(ours["score"]) == pytest.approx(float(theirs["score"]), abs=1e-5)
         if ours["column"] == "sparseness":  # at three nodes a ReLU may switch on the other side of one
             assert float(ours["value"]) == pytest.approx(float(theirs["value"]), abs=0.01)
-
-
-def test_a_new_study_overwrites_nothing_of_another_origin(tmp_path, capsys):
-    mine = tmp_path / "table.csv"
-    mine.write_text("my own numbers")
-    assert scenes_study(tmp_path) == 1
-    assert "has files of another origin, table.csv: give another --out" in failure(capsys)
-    assert mine.read_text() == "my own numbers"
-    assert scenes_study(tmp_path / "other", "--limit", 1) == 0  # the advice
 
 
 def test_a_model_of_grey_pictures_is_studied(tmp_path):

@@ -1,7 +1,6 @@
 """What the commands write: nothing of the user's is lost, and earlier results only where they answer the same."""
 
 import json
-import os
 import shutil
 
 import numpy as np
@@ -50,35 +49,6 @@ def refusal(capsys):
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-
-
-@pytest.mark.parametrize("mine", ["a.json", "a.npz", "a.map.png", "a.overlay.png", "b.json"])
-def test_files_of_the_users_are_never_overwritten(here, capsys, mine, monkeypatch):
-    monkeypatch.setattr("pathattr.cli.app.load_model", lambda *args, **kwargs: pytest.fail("worked before looking"))
-    (here / mine).write_text('{"mine": [1, 2]}')
-    before = contents(here)
-    for more in ([], ["--force"]):
-        assert run("explain", "a.png", "b.png", out=".", more=more) == 1
-        assert f"{mine} is there and was not made by this command: give another --out, or move it" in refusal(capsys)
-        assert contents(here) == before
-    monkeypatch.undo()
-    monkeypatch.chdir(here)
-    assert run("explain", "a.png", "b.png", out="elsewhere") == 0  # the advice
-
-
-@pytest.mark.parametrize("link", [False, True])
-def test_a_picture_that_is_to_be_read_is_never_overwritten(here, capsys, link):
-    assert run("explain", "a.png", out=".") == 0
-    read = here / "read.png"
-    if link:  # its own name is another one
-        os.link(here / "a.map.png", read)
-    pictures = ["a.png", "read.png" if link else "a.map.png"]
-    before = contents(here)
-    capsys.readouterr()
-    assert run("explain", *pictures, out=".", more=["--force"]) == 1
-    assert "a.map.png would overwrite a picture that is to be read: give another --out" in refusal(capsys)
-    assert contents(here) == before
-    assert run("explain", *pictures, out="elsewhere") == 0
 
 
 def test_the_same_question_again_replaces_and_says_so(here, capsys):
@@ -165,12 +135,6 @@ def test_names_are_free_of_each_other(here):
     paths = [here / name for name in ("a.png", "x/a.png", "a-2.png", "x/a-2.png", "ä.png", "a\u0308.png")]
     names = [name for name, _ in names_of(paths)]
     assert names == ["a", "a-2", "a-2-2", "a-2-3", "ä", "a\u0308-2"]
-
-
-def test_a_pipe_for_a_picture_is_refused_at_once(here, capsys):
-    os.mkfifo(here / "pipe.png")
-    assert run("explain", "pipe.png") == 1
-    assert "it is not a plain file" in refusal(capsys)
 
 
 def test_codes_in_a_name_reach_no_terminal(here, capsys):

@@ -179,15 +179,6 @@ def test_a_model_that_takes_channels_first_and_last_is_told_by_an_option(here, c
     assert "--channel-axis is 1 for channels first or -1 for last; got 3" in failure(capsys)
 
 
-def test_a_bare_model_is_told_its_size(here, capsys):
-    assert run("explain", "a.png", "-m", "own_torch.py:bare") == 1
-    said = failure(capsys)
-    assert "the model failed: RuntimeError: " in said
-    assert f"own_torch.py, line {1 + TORCH[: TORCH.index('return self.head')].count(chr(10))}, in forward" in said
-    assert "It was given 1×3×20×18 numbers; if it takes another size, say --size" in said
-    assert run("explain", "a.png", "-m", "own_torch.py:bare", "--size", 16) == 0  # the advice
-
-
 def test_colour_stays_colour(here):
     for spec in ("own_torch.py:colour", "own_torch.py:plain"):
         more = ["--backend", "torch"] if spec.endswith("plain") else []
@@ -254,39 +245,6 @@ def test_lack_of_memory_is_a_sentence(here, capsys, monkeypatch, error):
     monkeypatch.setattr("pathattr.cli.work.rendering.overlay", fails)
     assert run("explain", "a.png", "-m", "own_torch.py:colour") == 1
     assert "there is not enough memory" in failure(capsys)
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "message", "works"),
-    [
-        ("--steps", 10**12, "--steps is at most 10,000,000", "auto"),
-        ("--size", 10**7, "say a smaller --size", 16),
-        ("--size", 0, "at least 1", 16),
-        ("--backend", "torhc", "unknown backend 'torhc'; the names are jax, numpy, tensorflow, torch", "torch"),
-        ("--output", "odds", "'probability', 'logit'", "logit"),
-    ],
-)
-def test_what_cannot_be_asked_is_said_and_the_advice_works(here, capsys, option, value, message, works):
-    asked = ["explain", "a.png", "-m", "own_torch.py:colour", "--steps", 4, "--out", "out"]
-    assert cli.run([*map(str, asked), option, str(value)]) == 1
-    assert message in failure(capsys)
-    assert cli.run([*map(str, asked), option, str(works)]) == 0
-
-
-def test_choices_are_checked_before_the_model_is_loaded(here, capsys, monkeypatch):
-    for module in ("app", "ablating"):
-        monkeypatch.setattr(f"pathattr.cli.{module}.load_model", lambda *args, **kwargs: pytest.fail("loaded"))
-    wrong = ["--family=sdv", "--schedule=ramp", "--ordering=size", "--rule=simpson", "--output=odds", "--overlap=2"]
-    for option in wrong:
-        assert run("explain", "a.png", "-m", "scenes", option) == 1
-        failure(capsys)
-    for command in (["compare", "a.png"], ["verify"], ["bench"]):
-        assert run(*command, "-m", "scenes", "--family=sdv") == 1
-        failure(capsys)
-    for option in (*wrong[:3], "--target=best", "--steps=many", "--backend=torhc", "--batch-size=few"):
-        assert cli.run(["ablate", "-m", "scenes", "--data", "scenes", "--out", "out", option]) == 1
-        failure(capsys)
-    assert not (here / "out").exists()
 
 
 def test_help_says_what_runs_code(capsys):

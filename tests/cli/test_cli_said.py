@@ -37,53 +37,10 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def refused(capsys, monkeypatch):
-    """Return what a command is refused with, before its model is loaded."""
-
-    def run(command):
-        with monkeypatch.context() as patched:
-            for module in ("app", "ablating"):
-                patched.setattr(f"pathattr.cli.{module}.load_model", lambda *args, **kwargs: pytest.fail("loaded"))
-            assert cli.run(command.split()) == 1
-        told = capsys.readouterr().err
-        assert told.startswith("error: ")
-        assert told.count("\n") == 1
-        return told
-
-    return run
-
-
-@pytest.mark.parametrize("command", ["explain a.png", "compare a.png"])
-def test_a_tolerance_beside_a_number_of_steps_is_refused(refused, command):
-    command = f"{command} -m own.py:plain --tolerance 0.1"
-    for steps in ("", " --steps 20"):
-        number = steps.split()[-1] if steps else "200"
-        assert f"aims at, and a number of steps, here {number}, aims at none: say --steps auto" in refused(
-            command + steps
-        )
-    assert cli.run([*command.split(), "--steps", "auto"]) == 0
-    assert cli.run([*command.replace("--tolerance 0.1", "--steps 20").split(), "--force"]) == 0
-
-
 def test_the_tolerance_that_is_said_beside_auto_is_the_one_that_is_used(here):
     assert cli.run(["explain", "a.png", "-m", "own.py:plain", "--steps", "auto", "--tolerance", "0.1"]) == 0
     settings = json.loads((here / "pathattr-out" / "a.json").read_text())["settings"]
     assert (settings["steps"], settings["tolerance"]) == ("auto", 0.1)
-
-
-@pytest.mark.parametrize("command", ["explain a.png", "compare a.png", "verify --pictures a.png"])
-@pytest.mark.parametrize("option", ["--overlap 0.4", "--ordering energy", "--schedule cosine"])
-def test_how_components_are_switched_on_means_nothing_on_a_straight_line(refused, capsys, command, option):
-    command = f"{command} -m own.py:plain --steps 4"
-    told = refused(f"{command} --family linear {option}")
-    assert f"{option.split()[0]} plays no part here" in told
-    assert "Leave it out, or choose another --family" in told
-    assert cli.run(f"{command} --family linear".split()) == 0
-    # Another family; compare takes a line beside it.
-    family = "linear,svd" if command.startswith("compare") else "svd"
-    forced = [] if command.startswith("verify") else ["--force"]
-    assert cli.run([*f"{command} --family {family} {option}".split(), *forced]) == 0
 
 
 def test_a_seed_that_changes_nothing_is_noted(capsys):
@@ -95,33 +52,6 @@ def test_a_seed_that_changes_nothing_is_noted(capsys):
     for drawn in (["--baseline", "uniform"], ["--baseline", "gaussian"], ["--ordering", "shuffled"]):
         assert cli.run([*command, *drawn]) == 0
         assert capsys.readouterr().err == ""
-
-
-def test_what_measuring_costs_does_not_use_is_refused(refused):
-    command = "bench -m own.py:plain --steps 3 --count 1"
-    assert "choose another --family" in refused(f"{command} --family linear --overlap 0.2")
-    told = refused(f"{command} --overlap 0 --tolerance 0.5")
-    assert "gates that jump are not refined to one. Leave it out, or say an --overlap above 0" in told
-    assert cli.run(f"{command} --overlap 0".split()) == 0
-    assert cli.run(f"{command} --overlap 0.4 --tolerance 0.5".split()) == 0
-
-
-@pytest.mark.parametrize(
-    ("options", "told", "instead"),
-    [
-        ("--steps 3 --tolerance 0.1", "aims at none: say --steps auto", "--steps auto --tolerance 0.1"),
-        ("--steps 3 --family linear --overlap 0.2", "another --family", "--steps 3 --family svd --overlap 0.2"),
-        ("--steps 3 --method ig --schedule cosine", "another --family", "--steps 3 --family dct --schedule cosine"),
-        ("--steps 3 --family dct --channels joint", "add that", "--steps 3 --family dct,svd --channels joint"),
-        ("--steps 3 --method smoothgrad --baseline mean", "another --method", "--steps 3 --method ig --baseline mean"),
-        ("--method smoothgrad --tolerance 0.1", "another --method", "--method ig --tolerance 0.1"),
-        ("--method gradient-input --steps 3", "takes one gradient", "--method ig --steps 3"),
-        ("--steps 3 --fill zero", "another --metric", "--steps 3 --fill zero --metric deletion"),
-    ],
-)
-def test_what_no_combination_of_a_study_uses_is_refused(refused, capsys, options, told, instead):
-    assert told in refused(f"{STUDY} {options}")
-    assert cli.run(f"{STUDY} {instead}".split()) == 0, capsys.readouterr().err
 
 
 def test_a_grid_takes_a_tolerance_only_beside_auto():

@@ -17,7 +17,6 @@ MINE = f"""
 import runpy, pathattr as pa
 Sound = runpy.run_path({str(BROKEN)!r})["Sound"]
 
-def any_size(): return Sound()
 def sized(): return pa.ImageModel(Sound(), size=20, classes=["cat", "dog", "fox", "owl"])
 """
 
@@ -80,13 +79,6 @@ def test_options_reach_the_explainer_and_pictures_the_record(models, pictures, t
     assert (settings["batch_size"], settings["seed"]) == (9, 4)
 
 
-def test_pictures_of_several_sizes_need_a_size(models, pictures, tmp_path, capsys):
-    arguments = ["--model", f"{models}:any_size", "--steps", 3, "--out", tmp_path, *of(pictures)]
-    assert run(*arguments) == 1
-    assert "say --size to make them one" in failure(capsys)
-    assert run(*arguments, "--size", 16) == 0
-
-
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -104,20 +96,6 @@ def test_a_broken_model_is_named_and_recorded(name, said, tmp_path, capsys):
     record = json.loads((tmp_path / "verify.json").read_text())
     assert not record["passed"]
     assert [found["name"] for found in record["diagnoses"]] == [said.removesuffix(", completeness")]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--model", f"{BROKEN}:training_mode"], "the model is in training mode"),
-        (["--model", f"{BROKEN}:sound", "--pictures", "nowhere.png"], "expected a picture at nowhere.png"),
-        (["--model", f"{BROKEN}:sound", "--family", "sdv"], "Did you mean 'svd'"),
-        (["--model", f"{BROKEN}:sound", "--baseline", "black"], "pass ImageModel(model, preprocessing="),
-    ],
-)
-def test_what_cannot_be_verified_is_a_sentence(arguments, message, tmp_path, capsys):
-    assert run(*arguments, "--steps", 3, "--out", tmp_path) == 1
-    assert message in failure(capsys)
 
 
 def failure(capsys):
