@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.errors import InvalidInput, MissingExtra
+from pathattr.models.blame import brief
 from pathattr.pictures.image_model import ImageModel
 from pathattr.pictures.preprocessing import Preprocessing
 from pathattr_keras.models import channel_axis
@@ -41,7 +42,10 @@ def load_keras(name: str) -> ImageModel:
     try:
         model = make(weights=WEIGHTS, **settings)
     except Exception as error:  # Keras raises a bare Exception where a download fails
-        raise InvalidInput(f"keras.applications.{name} could not be loaded: {_brief(error)}") from error
+        raise InvalidInput(
+            f"keras.applications.{name} could not be loaded ({brief(error)}): try again where its weights can be "
+            "downloaded, or make the model in Python and pass module:callable"
+        ) from error
     preprocessing, reversed_channels = affine(sys.modules[make.__module__].preprocess_input)
     size, axis = _size(model), _channel_axis(model)
     if reversed_channels:
@@ -63,7 +67,7 @@ def load_keras_file(path: str) -> ImageModel:
         model = keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # each layer raises what it likes
         raise InvalidInput(
-            f"{file} cannot be loaded without running code from it: {_brief(error)}. For a model with Lambda layers or "
+            f"{file} cannot be loaded without running code from it ({brief(error)}): for a model with Lambda layers or "
             "classes of your own, build it in Python and pass module:callable"
         ) from error
     return ImageModel(model, _size(model), channel_axis=_channel_axis(model))
@@ -109,7 +113,8 @@ def _size(model: Any) -> tuple[int, int] | None:
         return None
     if not isinstance(shape, tuple) or len(shape) != 4:
         raise InvalidInput(
-            f"pictures need a model of one input with 4 axes, batch counted; {model.name!r} takes {_listed(shape)}"
+            f"pictures need a model of one input with 4 axes, batch counted; {model.name!r} takes {_listed(shape)}: "
+            "wrap it in Python in a function of pictures, and pass module:callable"
         )
     height, width = shape[2:] if _channel_axis(model) == 1 else shape[1:3]
     return None if height is None or width is None else (int(height), int(width))
@@ -146,13 +151,7 @@ def _keras() -> Any:
         import keras
     except ImportError as error:
         raise MissingExtra(
-            f"keras:NAME and keras-file:PATH need Keras 3, which cannot be imported ({error}): pip install keras and "
-            "the framework that it runs on"
+            f"keras:NAME and keras-file:PATH need Keras 3, which cannot be imported ({brief(error)}): pip install "
+            "keras and the framework that it runs on"
         ) from error
     return keras
-
-
-def _brief(error: Exception) -> str:
-    """Return an error's first sentence."""
-    lines = str(error).strip().splitlines()
-    return lines[0].partition(". ")[0].rstrip(".:") if lines else type(error).__name__

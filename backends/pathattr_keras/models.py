@@ -44,10 +44,11 @@ def undisturbed() -> AbstractContextManager[Any]:
 
 def check_built(model: Any) -> None:
     """Raise InvalidInput for a model without weights yet: a first call would explain random ones."""
-    if not model.built:
+    # A subclass counts as built once `build` has been called, whether or not the layers in it are.
+    if not model.built or (not model.weights and any(not part.built for part in _layers(model))):
         raise InvalidInput(
             f"the Keras model {model.name!r} is not built: it has no weights yet. Give it a keras.Input as its first "
-            "layer, call model.build(input_shape) or call it once on an example; then load its weights"
+            "layer, or call it once on an example; then load its weights"
         )
 
 

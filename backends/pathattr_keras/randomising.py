@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pathattr.models.blame import brief
 from pathattr.models.randomising import by_layer, cannot, chosen
 
 _STATISTICS = ("moving_mean", "moving_variance")
@@ -28,8 +29,7 @@ def randomised(model: Any, names: Sequence[str], rng: np.random.Generator) -> An
         made = keras.models.clone_model(model)
         made.set_weights(arrays)
     except Exception as error:  # a subclass without get_config, a layer of the user's own, ...
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise cannot("Keras", f"it cannot be cloned ({why})") from error
+        raise cannot("Keras", f"it cannot be cloned ({brief(error)})") from error
     return made
 
 

@@ -20,6 +20,7 @@ from pathattr.common.ops import Applied
 from pathattr.errors import InvalidInput, ModelError, PathattrError
 from pathattr.models.arguments import Call, Leaf, taken
 from pathattr.models.backend import NO_OPTIONS, Backend
+from pathattr.models.blame import brief
 from pathattr.models.targets import Objective
 from pathattr_tensorflow import randomising
 from pathattr_tensorflow.network import SceneNetwork
@@ -264,12 +265,11 @@ def _run(function: Any, *args: Any) -> Any:
                 "explained"
             ) from error
         leaving = isinstance(error, NotImplementedError | tf.errors.OperatorNotAllowedInGraphError)
-        if not leaving and not (isinstance(error, AttributeError) and "numpy" in str(error)):
+        if not leaving and not (isinstance(error, AttributeError) and "SymbolicTensor" in str(error)):
             raise
-        reason = next((line for line in reversed(str(error).strip().splitlines()) if line.strip()), "unknown reason")
         raise ModelError(
-            "the model cannot be traced by TensorFlow: does it call .numpy(), NumPy, or Python's `if` or `float` on a "
-            f"tensor? It must be made of TensorFlow's operations. TensorFlow says: {reason.strip()}"
+            f"the model cannot be traced by TensorFlow ({brief(error)}): does it call .numpy(), NumPy, or Python's "
+            "`if` or `float` on a tensor? Make it of TensorFlow's operations"
         ) from error
 
 
@@ -290,7 +290,8 @@ def _dtype_of(model: Any, held: Sequence[Any], like: Any) -> Any:
     spec = first_spec(model)
     if spec is not None:
         return spec.dtype
-    dtypes = [variable.dtype for variable in held]
+    # Numbers of one byte are weights in storage, and none to compute with.
+    dtypes = [variable.dtype for variable in held if variable.dtype.size > 1]
     return like if like in dtypes or not dtypes else dtypes[0]
 
 
@@ -335,7 +336,7 @@ def _signature(model: Any) -> Any:
 
 
 def _names(signature: Any) -> list[str]:
-    return list(signature.structured_input_signature[1])
+    return sorted(signature.structured_input_signature[1])  # TensorFlow's own order is another in every process
 
 
 def _functions(model: Any) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from pathattr.models.blame import brief
 from pathattr.models.randomising import by_layer, cannot, chosen, layer_of
 
 
@@ -25,7 +26,7 @@ def randomised(model: Any, layers: Sequence[str], rng: np.random.Generator) -> A
     try:
         made = copy.deepcopy(model)
     except Exception as error:  # what an attribute of the user's raises
-        raise cannot("tensorflow", f"it cannot be copied ({error})") from error
+        raise cannot("tensorflow", f"it cannot be copied ({brief(error)})") from error
     for variable in chosen(variables(made), layers):
         variable.assign(rng.permuted(variable.numpy()))
     return made

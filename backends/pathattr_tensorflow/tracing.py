@@ -20,6 +20,7 @@ import tensorflow as tf
 import pathattr_keras
 from pathattr.errors import ModelError
 from pathattr.models.arguments import Call, bound
+from pathattr.models.blame import brief
 from pathattr.models.heads import chosen
 from pathattr.models.scaling import pulled
 from pathattr.models.targets import Objective, OutputOps
@@ -200,25 +201,30 @@ def _slopes(tape: Any, score: Any, of: Any, cotangent: Any = None) -> Any:
     try:
         gradient = tape.gradient(score, of, output_gradients=cotangent)
     except LookupError as error:  # an operation for which TensorFlow has no gradient
-        raise ModelError(f"{_NOT_DIFFERENTIABLE} TensorFlow says: {error}") from error
+        raise ModelError(f"{_NOT_DIFFERENTIABLE} ({brief(error)})") from error
     if gradient is None:
         raise ModelError(_NOT_DIFFERENTIABLE)
     return tf.convert_to_tensor(gradient)  # a model that gathers gives slices
 
 
 def _check_real(array: Any, what: str) -> None:
-    """Raise ModelError for complex numbers, whose gradient TensorFlow takes to be that of the real part."""
+    """Raise ModelError for what is no real number: TensorFlow takes a complex one's gradient to be its real part's."""
     if array.dtype.is_complex:
         raise ModelError(
             f"{what} {array.dtype.name}, and a score is a real number: explain tf.abs, tf.math.real or tf.math.imag "
             "of it"
+        )
+    if not array.dtype.is_floating:
+        raise ModelError(
+            f"{what} {array.dtype.name}, which is not differentiable: does it round, compare or take an argmax? Pass a "
+            "model whose output depends on its input smoothly, and an output before any argmax"
         )
 
 
 _NOT_DIFFERENTIABLE = (
     "the explained score is not differentiable with respect to the input: does the model stop the gradient, round, "
     "take an argmax, cast to whole numbers, leave TensorFlow (tf.numpy_function), or not use this input at all? Pass "
-    "a model whose output depends on its input smoothly, and an output before any argmax."
+    "a model whose output depends on its input smoothly, and an output before any argmax"
 )
 
 _OF_MODELS: weakref.WeakKeyDictionary[Any, dict[Hashable, Graph]] = weakref.WeakKeyDictionary()

@@ -17,6 +17,7 @@ _NOT_USERS = [
     *(Path(__file__).parents[2] / name for name in ("pathattr", "backends")),  # where they are in a checkout
 ]
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_RAISED = re.compile(r"\w+(Error|Exception): ")
 _LINE = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 
 Place = tuple[str, int, str]  # file, line, function
@@ -43,8 +44,8 @@ def gist(error: BaseException) -> str:
     kind = type(error).__name__
     if not lines:
         return kind
-    if lines[0] == "in user code:":  # TensorFlow's traceback, then the error
-        return lines[-1]
+    if lines[0] == "in user code:":  # TensorFlow's traceback, then the error, which may have further lines
+        return next(filter(_RAISED.match, lines), lines[-1])
     if lines[0] == "Graph execution error:":
         lines = [line for line in lines[1:] if not line.startswith(("File ", "Detected at", "[["))] or lines
     elif lines[0].startswith("Exception encountered when calling") and len(lines) > 1:  # Keras
