@@ -1,7 +1,4 @@
-"""What is refused of Keras models, and by their loaders, says what to do, and doing it works.
-
-Nothing here is of the framework that Keras runs on: KERAS_BACKEND chooses it.
-"""
+"""What is refused of Keras models, and by their loaders, says what to do, and doing it works."""
 
 import sys
 import zipfile
