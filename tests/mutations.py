@@ -195,8 +195,8 @@ FAMILIES = [
     ),
     Fault(
         "wavelet-atoms-dropped", "pathattr/families/wavelet.py",
-        "energy=np.abs(array) * reduce(np.multiply.outer, atoms),",
-        "energy=np.abs(array),",
+        "np.abs(array) * reduce(np.multiply.outer, atoms)",
+        "np.abs(array)",
         "the energy of a coefficient whose atom is not of length 1",
     ),
     Fault(
@@ -272,7 +272,7 @@ QUADRATURE = [
 
 ENGINE = [
     Fault(
-        "block-border", "pathattr/integration/points.py", "concat([part[:, -overlap:]]", "concat([part[:, :overlap]]",
+        "block-border", "pathattr/integration/points.py", "concat([new[:, -count:]]", "concat([new[:, :count]]",
         "a block goes on from the first edge of the block before",
     ),
     Fault(

@@ -84,11 +84,13 @@ class Decomposition:
 
     The same equation read in two directions synthesises a difference from gates, and projects a gradient
     onto the components. With a `transform`, equations give spectra, and it adds them up to the difference.
+    `joined` terms are parts of one array of components, which results hold side by side along the last axis.
     """
 
     shape: tuple[int, ...]
     terms: tuple[Term, ...]
     transform: Transform | None = None
+    joined: bool = False
 
     def __post_init__(self) -> None:
         for term in self.terms:
@@ -134,6 +136,10 @@ class Decomposition:
         ends = np.cumsum([np.prod(term.energy.shape[term.groups :], dtype=int) for term in self.terms])
         parts = np.split(table, ends[:-1], axis=1)
         return tuple(part.reshape(term.energy.shape) for part, term in zip(parts, self.terms, strict=True))
+
+    def gathered(self, parts: Sequence[Array]) -> tuple[Array, ...]:
+        """Return numbers of components, one array a term, as results hold them."""
+        return (np.concatenate(parts, axis=-1),) if self.joined else tuple(parts)
 
     def synthesise(self, gates: tuple[Array, ...]) -> Array:
         """Return Σ_k g_k C_k, of the difference's shape, from one array of gates per term."""

@@ -20,6 +20,8 @@ from pathattr.families.base import Transform
 BLOCK = 16
 """How many coefficients of each kind are taken at once: filters in blocks are matrix products, which cost less than as
 many shifted sums of whole arrays, and more the larger the block."""
+WHOLE = 64
+"""The longest axis that is taken at once: one product costs less than windows that are cut out and joined again."""
 Kind = tuple[int, ...]
 """Of a band of one level: for each spatial axis 0 where it is smooth, 1 where it is a difference."""
 
@@ -64,6 +66,8 @@ class Filters:
 
     def merged(self, ops: Ops, low: Any, high: Any, axis: int, size: int) -> Any:
         """Return the signal of that size along an axis from its coefficients (the last of an odd one's falls away)."""
+        if size <= WHOLE:
+            return _product(ops, [low, high], axis, self._whole(size).T)
         half, (_, after) = (size + 1) // 2, self.reach
         block = min(BLOCK, half)
         blocks, matrix = -(-half // block), self._synthesis(block)
@@ -72,10 +76,14 @@ class Filters:
 
     def split(self, ops: Ops, signal: Any, axis: int) -> tuple[Any, Any]:
         """Return the adjoint of `merged`: what each coefficient has of a signal."""
-        count, (before, _) = self.count(signal.shape[axis]), self.reach
+        size = signal.shape[axis]
+        count, (before, _) = self.count(size), self.reach
+        if size <= WHOLE:
+            pair = _product(ops, [signal], axis, self._whole(size))
+            return _cut(pair, axis, slice(0, count)), _cut(pair, axis, slice(count, 2 * count))
         block = min(BLOCK, count)
         blocks, matrix = -(-count // block), self._analysis(block)
-        if signal.shape[axis] % 2:
+        if size % 2:
             signal = ops.concat([signal, _nothing(ops, signal, axis, 1)], axis)
         windows = self._windows(ops, signal, axis, 2 * before, 2 * block, blocks, len(matrix))
         pairs = _product(ops, windows, axis + 1, matrix)
@@ -102,6 +110,11 @@ class Filters:
             part = ops.reshape(_cut(array, axis, slice(first, first + blocks * step)), shape)
             found.append(part if first + step <= length else _cut(part, axis + 1, slice(0, length - first)))
         return found
+
+    @lru_cache(maxsize=128)  # noqa: B019 - a value of a few numbers
+    def _whole(self, size: int) -> Array:
+        """Return the matrix from a signal to its low and high coefficients, of `split`."""
+        return np.asarray(sparse.hstack(self.matrices(size)).toarray())
 
     @lru_cache(maxsize=128)  # noqa: B019 - a value of a few numbers
     def _synthesis(self, block: int) -> Array:

@@ -15,13 +15,15 @@ from pathattr.common.checks import whole
 from pathattr.common.names import one_of
 from pathattr.common.ops import NumpyOps
 from pathattr.errors import InvalidInput
-from pathattr.families.base import Decomposition, Factor, PathFamily, Term
-from pathattr.families.filters import Filters, Pyramid, kinds
+from pathattr.families.base import Decomposition, Factor, PathFamily, Term, norms
+from pathattr.families.filters import Filters, Kind, Pyramid, kinds
 from pathattr.families.pyramid import halves_evenly, stack_of_bands
 from pathattr.paths.orderings import ApproximationThenFinest, Ordering, Scale
 
 _EVEN_FILTERS = ("bior1.", "bior3.", "rbio1.", "rbio3.")
 """Biorthogonal wavelets with symmetric filters of even length: mirrored pictures have mirrored coefficients."""
+STACK = 1 << 25
+"""The most numbers of a stack of bands, each as large as the input: 128 MB in float32, which every step reads twice."""
 CORRECTIONS = 10
 """The most times. dmey, the least exact, is off by 3e-3 of white noise and each time leaves that share of the rest;
 the others are off by 1e-11 at most."""
@@ -57,28 +59,39 @@ class Wavelet(PathFamily):
             )
 
     def decompose(self, difference: Array) -> Decomposition:
-        """Return a stack of bands, or one term per band of coefficients, which a pyramid of filters puts together."""
+        """Return a stack of bands, or one term per band, whose coefficients a pyramid of filters puts together."""
         pyramid = Pyramid(Filters.of(self.name, self.mode), self._sides(difference.shape[1:]))
         coefficients = pyramid.analysed(difference, lambda array, place: self._split(array, place + 1))
         scale, frequency = zip(*_places(pyramid), strict=True)
-        if self.components == "bands":
-            return stack_of_bands(self._images(pyramid, coefficients), scale, frequency)
-        labels = "c" + spectral_labels(difference.ndim - 1)
+        bands = self.components == "bands"
+        if bands and len(coefficients) * difference[0].size <= STACK:
+            return stack_of_bands(np.stack(list(self._images(pyramid, coefficients)), axis=1), scale, frequency)
+        labels = spectral_labels(difference.ndim - 1)
+        if bands:
+            # One gate for each channel and band: a spectrum of its own along k, of length 1.
+            gates, orthogonal = "ck", "distance" in self.promises(difference.shape)
+            images = coefficients if orthogonal else self._images(pyramid, coefficients)
+            energies = [norms(image[:, None], difference.ndim - 1) for image in images]
+            coefficients = [array[:, None] for array in coefficients]
+        else:
+            gates = "c" + labels
+            energies = [
+                np.abs(array) * reduce(np.multiply.outer, atoms)
+                for array, atoms in zip(coefficients, pyramid.atoms(), strict=True)
+            ]
         terms = [
             Term(
-                labels,
-                (Factor(labels, array),),
-                energy=np.abs(array) * reduce(np.multiply.outer, atoms),
+                gates,
+                (Factor("ck"[: 1 + bands] + labels, array),),
+                energy=energy,
                 groups=1,
                 frequency=np.asarray(own_frequency),
                 scale=np.asarray(float(own_scale)),
-                spectrum=labels,
+                spectrum="c" + labels,
             )
-            for array, atoms, own_scale, own_frequency in zip(
-                coefficients, pyramid.atoms(), scale, frequency, strict=True
-            )
+            for array, energy, own_scale, own_frequency in zip(coefficients, energies, scale, frequency, strict=True)
         ]
-        return Decomposition(difference.shape, tuple(terms), pyramid)
+        return Decomposition(difference.shape, tuple(terms), pyramid, joined=bands)
 
     def _sides(self, sides: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """Return the shapes of the approximations, the full one first."""
@@ -111,22 +124,23 @@ class Wavelet(PathFamily):
         found = pywt.idwt(low, high, self.name, self.mode, axis)
         return np.asarray(found[(slice(None),) * axis + (slice(0, size),)])  # an odd side comes back one longer
 
-    def _images(self, pyramid: Pyramid, coefficients: Sequence[Array]) -> Array:
-        """Return what each band alone comes to, at the full size: (channels, bands, *spatial)."""
-        images, *rest = (band[:, None] for band in coefficients)
-        for sides, splits in reversed(pyramid.levels):
-            smooth, *details = kinds(splits)
-            bands = [(images, smooth), *zip(rest, details, strict=False)]
-            rest = rest[len(details) :]
-            images = np.concatenate([self._expanded(*band, sides, splits) for band in bands], axis=1)
-        return images
+    def _images(self, pyramid: Pyramid, coefficients: Sequence[Array]) -> Iterator[Array]:
+        """Yield what each band alone comes to, at the full size: (channels, *spatial)."""
+        levels, rest = pyramid.levels, iter(coefficients)
+        yield self._image(next(rest), (0,) * len(pyramid.sides[0]), levels)
+        for count in range(len(levels), 0, -1):
+            _, *details = kinds(levels[count - 1][1])
+            for kind in details:
+                yield self._image(next(rest), kind, levels[:count])
 
-    def _expanded(self, bands: Array, kind: Sequence[int], sides: Sequence[int], splits: Sequence[bool]) -> Array:
-        """Return bands (channels, bands, *spatial) of one kind one level up."""
-        for axis, (high, size, splitting) in enumerate(zip(kind, sides, splits, strict=True), start=2):
-            if splitting:
-                bands = self._merge(None if high else bands, bands if high else None, axis, size)
-        return bands
+    def _image(self, band: Array, kind: Kind, levels: Sequence[tuple[Sequence[int], Sequence[bool]]]) -> Array:
+        """Return what a band (channels, *spatial) of the last of some levels, from the finest, comes to."""
+        for sides, splits in reversed(levels):
+            for axis, (high, size, splitting) in enumerate(zip(kind, sides, splits, strict=True), start=1):
+                if splitting:
+                    band = self._merge(None if high else band, band if high else None, axis, size)
+            kind = (0,) * len(kind)
+        return band
 
     def promises(self, shape: tuple[int, ...]) -> frozenset[str]:
         """Return the promises of wavelets: flips for those of even symmetry, distance for orthogonal ones.

@@ -292,8 +292,8 @@ class Engine:
         return [
             Integral(
                 attributions[i],
-                tuple(part[i] for part in components) if self.components else (),
-                tuple(part[i] for part in walk.strengths),
+                path.decomposition.gathered([part[i] for part in components]) if self.components else (),
+                path.decomposition.gathered([part[i] for part in walk.strengths]),
                 values[i],
                 path.edges.nodes(rule),
             )

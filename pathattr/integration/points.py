@@ -62,31 +62,33 @@ class Points:
         self._low, self._high, self._share = (
             np.stack([padded(getattr(path.edges, name)) for path in paths]) for name in ("low", "high", "share")
         )
-        self._points: Any = None
-        self._gates: list[Any] = []
+        self._edges: list[Any] = []
 
     def block(self, first: int, size: int) -> tuple[Any, Any, list[Any]]:
         """Return evaluation points and increments (images, size, *example), and the increments of each term's gates."""
         overlap = self._rule.window - 1
-        fresh = slice(first if self._points is None else first + overlap, first + size + overlap)
+        fresh = slice(first + overlap if self._edges else first, first + size + overlap)
         found, opened = self.at(self._low[:, fresh], self._high[:, fresh], self._share[:, fresh])
-        points, *gates = news = [found, *opened]
-        if self._points is not None:
-            points, *gates = (
-                self._backend.concat([old, new], axis=1)
-                for old, new in zip([self._points, *self._gates], news, strict=True)
-            )
+        edges = [[part] for part in (found, *opened)]
+        if self._edges:
+            edges = [[old, new] for old, (new,) in zip(self._edges, edges, strict=True)]
+        points, *gates = edges
         point, increment = (
             partial(self._backend.apply, _Combination(tuple(weights), size)) for weights in self._weights
         )
-        made = point(points), increment(points), [increment(gate) for gate in gates]
-        # Last, so that a block for which there is no room leaves all as it was. Copies: views would keep whole blocks
-        # in memory.
-        self._points, *self._gates = (
-            new if new.shape[1] == overlap else self._backend.concat([part[:, -overlap:]], axis=1)
-            for part, new in zip([points, *gates], news, strict=True)
-        )
+        made = point(*points), increment(*points), [increment(*gate) for gate in gates]
+        # Last, so that a block for which there is no room leaves all as it was.
+        self._edges = [self._last(parts, overlap) for parts in edges]
         return made
+
+    def _last(self, parts: list[Any], count: int) -> Any:
+        """Return the last edges of those in one or two arrays, by themselves: views would keep whole blocks."""
+        *_, new = parts
+        if new.shape[1] == count:
+            return new
+        if new.shape[1] < count:
+            return self._backend.concat([parts[0][:, new.shape[1] - count :], new], axis=1)
+        return self._backend.concat([new[:, -count:]], axis=1)
 
     def at(self, low: Array, high: Array, share: Array) -> tuple[Any, list[Any]]:
         """Return the points at edges (images, edges), natively (images, edges, *example), and each term's gates.
@@ -240,21 +242,34 @@ class _Adjoint:
 
 @dataclass(frozen=True)
 class _Combination:
-    """Σ_w weights[w]·edges[:, w : w + size] as a function of edges."""
+    """Σ_w weights[w]·edges[:, w : w + size] as a function of edges, which come in one array or one after the other."""
 
     weights: tuple[float, ...]
     size: int
 
-    def __call__(self, ops: Ops, edges: Any) -> Any:
-        if self.weights == (-1.0, 1.0):  # one reading instead of two, the same bits
-            return edges[:, 1 : 1 + self.size] - edges[:, : self.size]
+    def __call__(self, ops: Ops, *edges: Any) -> Any:
         total: Any = None
-        for w, weight in enumerate(self.weights):
+        for w, weight in sorted(enumerate(self.weights), reverse=True):  # subtracting beats adding what is negated
             if weight:
-                part = edges[:, w : w + self.size]
-                part = part if weight == 1 else weight * part
-                total = part if total is None else total + part
+                part = self._window(ops, edges, w)
+                if total is None:
+                    total = part if weight == 1 else weight * part
+                elif weight == -1:
+                    total = total - part
+                else:
+                    total = total + (part if weight == 1 else weight * part)
         return total
+
+    def _window(self, ops: Ops, edges: Sequence[Any], first: int) -> Any:
+        """Return `size` edges from the first on, without a copy where they lie in one array."""
+        found = []
+        last = first + self.size
+        for part in edges:
+            length = part.shape[1]
+            if first < length and last > 0:
+                found.append(part[:, max(first, 0) : min(last, length)])
+            first, last = first - length, last - length
+        return found[0] if len(found) == 1 else ops.concat(found, 1)
 
 
 def _squeezed(array: Array, labels: str, dropped: str) -> Array:

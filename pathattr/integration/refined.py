@@ -121,26 +121,27 @@ def _project(engine: Engine, seats: list[_Seat], position: Array, gradients: Any
 
 def _integral(engine: Engine, seat: _Seat) -> Integral:
     path, refinement, walk = seat.path, seat.refinement, seat.walk
+    gathered = path.decomposition.gathered
     if len(refinement.alpha) < 2:  # a path that never moves
         return Integral(
             np.zeros(path.start.shape),
-            tuple(np.zeros(term.gate_shape) for term in walk.terms) if engine.components else (),
-            tuple(part[0] for part in walk.strengths),
+            gathered([np.zeros(term.gate_shape) for term in walk.terms]) if engine.components else (),
+            gathered([part[0] for part in walk.strengths]),
             np.empty(0),
             0,
             0.0,
         )
-    components = tuple(
+    components = [
         _component_sum(
             engine, refinement.alpha, [seat.projections[float(a)][k] for a in refinement.alpha], strengths[0]
         )
         for k, strengths in enumerate(walk.strengths)
         if engine.components
-    )
+    ]
     return Integral(
         refinement.attributions().reshape(path.start.shape),
-        components,
-        tuple(part[0] for part in walk.strengths),
+        gathered(components) if engine.components else (),
+        gathered([part[0] for part in walk.strengths]),
         refinement.scores,
         len(refinement.alpha),
         refinement.error,

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 import reference
 from pathattr.errors import InvalidInput
 from pathattr.families import DCT, FAMILIES, SVD, Decomposition, Factor, Laplacian, Linear, Term, Wavelet
+from pathattr.methods.path_explainer import PathExplainer
+from pathattr.testing.models import TanhNetwork
 from pathattr.testing.strategies import KINDS, applies, differences, splits
 
 # Transforms of a few hundred float64 numbers, two multiplications and a sum for each of up to three axes and four
@@ -351,3 +353,22 @@ def test_unknown_modes_components_and_channels_are_refused_with_the_names():
         Wavelet(components="band")
     with pytest.raises(InvalidInput, match="channels must be one of 'separate', 'joint'; got 'both'"):
         SVD("both")
+
+
+@pytest.mark.parametrize("steps", [6, "auto"])
+@pytest.mark.parametrize("mode", ["periodization", "symmetric"])
+@pytest.mark.parametrize("name", ["haar", "db2", "bior2.2"])
+@pytest.mark.parametrize("shape", [(2, 16, 12), (1, 30), (3, 9, 7), (1, 6, 5, 7)])
+def test_bands_too_large_for_a_stack_give_the_same(shape, name, mode, steps, monkeypatch):
+    model = TanhNetwork.random(shape, classes=3).model()
+    x = np.random.default_rng(0).normal(size=(2, *shape))
+    explainer = PathExplainer(model, family=Wavelet(name, 3, mode=mode), steps=steps, channel_axis=1)
+    stacked, points = explainer(x, 1), explainer.path(x, [0, 0.3, 0.7, 1])
+    monkeypatch.setattr("pathattr.families.wavelet.STACK", 0)
+    apart = explainer(x, 1)
+    # Rounding of float64: other products, and other norms, which decide nothing here.
+    np.testing.assert_allclose(explainer.path(x, [0, 0.3, 0.7, 1]), points, atol=1e-12)
+    np.testing.assert_allclose(apart.numpy(), stacked.numpy(), atol=1e-12)
+    for kind in ("attributions", "strengths"):
+        (found,), (expected,) = (getattr(answer.components, kind) for answer in (apart, stacked))
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
