@@ -20,11 +20,11 @@ from pathattr.models.arguments import Call, Leaf
 from pathattr.models.backend import NO_OPTIONS, Backend
 from pathattr.models.blame import brief
 from pathattr.models.targets import Objective
-from pathattr_jax import devices, randomising
 from pathattr_jax.cache import Traced
+from pathattr_jax.devices import device_of
 from pathattr_jax.models import channel_axis, functional, kind_of
-from pathattr_jax.network import build
 from pathattr_jax.ops import JaxOps, applied
+from pathattr_jax.surgery import JaxSurgery
 from pathattr_jax.traced import (
     SCORES,
     indices,
@@ -46,7 +46,7 @@ _UNTRACEABLE = (
 )
 
 
-class JaxBackend(JaxOps, Backend):
+class JaxBackend(JaxOps, pathattr_keras.KerasSurgery, JaxSurgery, Backend):
     """Functions of JAX arrays, (apply, params), Flax modules (bound linen, nnx), Equinox modules, Keras on JAX.
 
     Of a pair, `apply(params, x, ...)` is a function or a linen module that is not bound. Equinox modules are written
@@ -79,30 +79,6 @@ class JaxBackend(JaxOps, Backend):
     def recognises_array(cls, array: Any) -> bool:
         return isinstance(array, jax.Array)
 
-    @classmethod
-    def devices(cls) -> list[str]:
-        return list(devices.names())
-
-    @classmethod
-    def build(cls, layers: Sequence[Any], weights: Mapping[str, NDArray[np.float32]]) -> Any:
-        return build(layers, weights)
-
-    @classmethod
-    def place(cls, model: Any, device: str) -> Any:
-        return devices.place(model, device)
-
-    @classmethod
-    def layers(cls, model: Any) -> list[str]:
-        if kind_of(model) == "keras":
-            return pathattr_keras.layers(model)
-        return randomising.layers(model)
-
-    @classmethod
-    def randomised(cls, model: Any, layers: Sequence[str], rng: np.random.Generator) -> Any:
-        if kind_of(model) == "keras":
-            return pathattr_keras.randomised(model, layers, rng)
-        return randomising.randomised(model, layers, rng)
-
     def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:
         if isinstance(inputs, jax.core.Tracer):
             raise InvalidInput(
@@ -121,7 +97,7 @@ class JaxBackend(JaxOps, Backend):
         self._dtype, self._wide, self._own = _dtypes(arrays, inputs)
         computed = map(jnp.dtype, sorted(pathattr_keras.compute_dtypes(model)))
         self._returned = [self._own, *computed]  # and the outputs' own, once they are known
-        self._device = devices.device_of([*arrays, inputs])
+        self._device = device_of([*arrays, inputs])
         # Uncommitted to a device: JAX takes them to wherever the committed ones are.
         self._arrays = [array if isinstance(array, jax.Array) else jnp.asarray(array) for array in arrays]
         self._batch = inputs.shape[0] if inputs.ndim else 0

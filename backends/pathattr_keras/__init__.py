@@ -10,9 +10,10 @@ from pathattr_keras.models import (
     keras_backend,
     undisturbed,
 )
-from pathattr_keras.randomising import layers, randomised
+from pathattr_keras.surgery import KerasSurgery, layers, randomised
 
 __all__ = [
+    "KerasSurgery",
     "call",
     "channel_axis",
     "check_built",

@@ -22,16 +22,13 @@ from pathattr.models.arguments import Call, Leaf, taken
 from pathattr.models.backend import NO_OPTIONS, Backend
 from pathattr.models.blame import brief
 from pathattr.models.targets import Objective
-from pathattr_tensorflow import randomising
-from pathattr_tensorflow.network import SceneNetwork
+from pathattr_tensorflow.models import caller_of, device_name, dtype_of, variables_of
 from pathattr_tensorflow.ops import TensorFlowOps, applied
+from pathattr_tensorflow.surgery import TensorFlowSurgery
 from pathattr_tensorflow.tracing import Traces
 
-SIGNATURE = "serving_default"
-_Concrete = tf.types.experimental.ConcreteFunction
 
-
-class TensorFlowBackend(TensorFlowOps, Backend):
+class TensorFlowBackend(TensorFlowOps, pathattr_keras.KerasSurgery, TensorFlowSurgery, Backend):
     """Modules, SavedModels, Keras models and functions of TensorFlow.
 
     They run in the dtype and on the device of their variables: inputs of another are taken there, and the attributions
@@ -63,39 +60,6 @@ class TensorFlowBackend(TensorFlowOps, Backend):
     def recognises_array(cls, array: Any) -> bool:
         return isinstance(array, tf.Tensor | tf.Variable)
 
-    @classmethod
-    def devices(cls) -> list[str]:
-        # Physical devices: asking for logical ones would settle how TensorFlow uses the memory of a GPU.
-        return ["cpu", *(f"gpu:{i}" for i in range(len(tf.config.list_physical_devices("GPU"))))]
-
-    @classmethod
-    def build(cls, layers: Sequence[Any], weights: Mapping[str, NDArray[np.float32]]) -> SceneNetwork:
-        return SceneNetwork(layers, weights)
-
-    @classmethod
-    def place(cls, model: Any, device: str) -> Any:
-        wanted = "gpu:0" if device == "gpu" else "cpu" if device == "cpu:0" else device
-        if wanted not in cls.devices():
-            raise InvalidInput(f"TensorFlow has no device {device!r} here; it has {', '.join(cls.devices())}")
-        if isinstance(model, SceneNetwork):
-            return model.on(wanted)
-        held = {_device_name(variable.device) for variable in _variables(model)}
-        if held and held != {wanted}:
-            raise InvalidInput(
-                f"the model's variables are on {', '.join(sorted(held))}, and TensorFlow cannot move them to {wanted}: "
-                f"build or load the model under `with tf.device({wanted!r}):`"
-            )
-        return model
-
-    @classmethod
-    def layers(cls, model: Any) -> list[str]:
-        return pathattr_keras.layers(model) if pathattr_keras.is_keras(model) else list(randomising.variables(model))
-
-    @classmethod
-    def randomised(cls, model: Any, layers: Sequence[str], rng: np.random.Generator) -> Any:
-        shuffled = pathattr_keras.randomised if pathattr_keras.is_keras(model) else randomising.randomised
-        return shuffled(model, layers, rng)
-
     def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:
         if not tf.executing_eagerly():
             raise InvalidInput(
@@ -107,11 +71,11 @@ class TensorFlowBackend(TensorFlowOps, Backend):
             self.channel_axis = pathattr_keras.channel_axis(model, np.shape(inputs))
         else:
             self.channel_axis = unless_odd(-1, np.shape(inputs))
-        caller = _caller(model, call)
+        caller = caller_of(model, call)
         native = self.recognises_array(inputs)
-        held = [variable for variable in _variables(model) if variable.dtype.is_floating]
+        held = [variable for variable in variables_of(model) if variable.dtype.is_floating]
         like = inputs.dtype if native else tf.as_dtype(np.asarray(inputs).dtype)
-        self._own = _dtype_of(model, held, like)
+        self._own = dtype_of(model, held, like)
         self._dtype = tf.float32 if self._own.is_floating and self._own.size < 4 else self._own
         self._computed = sorted(map(tf.as_dtype, pathattr_keras.compute_dtypes(model)), key=str)
         self._device = held[0].device if held else inputs.device if native else None
@@ -183,7 +147,7 @@ class TensorFlowBackend(TensorFlowOps, Backend):
 
     @property
     def on_host(self) -> bool:
-        return self._device is None or _device_name(self._device) == "cpu"
+        return self._device is None or device_name(self._device) == "cpu"
 
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> tf.Tensor:
         outputs = _run(self._traces.outputs, points, self._values(rows))
@@ -280,93 +244,3 @@ def _cast(
     if name is None:
         return call(model, [tf.cast(args[0], dtype), *args[1:]], kwargs)
     return call(model, args, {**kwargs, name: tf.cast(kwargs[name], dtype)})
-
-
-def _dtype_of(model: Any, held: Sequence[Any], like: Any) -> Any:
-    """Return the dtype that a model takes: its signature's, else its variables', else the inputs' (`like`).
-
-    Of variables in several, it is the inputs' where that is among them.
-    """
-    spec = first_spec(model)
-    if spec is not None:
-        return spec.dtype
-    # Numbers of one byte are weights in storage, and none to compute with.
-    dtypes = [variable.dtype for variable in held if variable.dtype.size > 1]
-    return like if like in dtypes or not dtypes else dtypes[0]
-
-
-def _caller(model: Any, call: Call) -> Callable[[Any, Sequence[Any], Mapping[str, Any]], Any]:
-    """Return how a model of this kind is called; raise InvalidInput for one that cannot be."""
-    if pathattr_keras.is_keras(model):
-        return pathattr_keras.call
-    signature = _signature(model)
-    if signature is None and callable(model):
-        return lambda model, args, kwargs: model(*args, **kwargs)
-    if signature is None:
-        there = ", ".join(map(repr, getattr(model, "signatures", ()))) or "none"
-        raise InvalidInput(
-            f"this {type(model).__name__} cannot be called, and has no signature {SIGNATURE!r} (it has {there}): pass "
-            "one of its functions, such as lambda x: model.signatures['name'](x=x)['logits']"
-        )
-    names = _names(signature)
-    given = {*call.kwargs, *([call.name] if call.name else [])}
-    free = [name for name in names if name not in given]
-    # Named inputs have no order: what is passed without a name can only be the last one left.
-    if given - set(names) or len(free) > 1 or len(free) != len(call.args) + (call.name is None):
-        others = ", ".join(f"{name!r}: ..." for name in names[1:])
-        raise InvalidInput(
-            f"the SavedModel's signature takes the inputs {', '.join(names)}, by name and in no order: say which "
-            f"one to explain and name the others, as in explainer(x, input_name={names[0]!r}, kwargs={{{others}}})"
-        )
-    return _by_signature
-
-
-def _by_signature(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    signature = _signature(model)
-    free = [name for name in _names(signature) if name not in kwargs]
-    return signature(**dict(zip(free, args, strict=True)), **kwargs)
-
-
-def _signature(model: Any) -> Any:
-    """Return the signature that a SavedModel is called through, or a model is: it takes all of its inputs by name."""
-    if callable(model):
-        by_name = isinstance(model, _Concrete) and not model.structured_input_signature[0]
-        return model if by_name else None
-    return getattr(model, "signatures", {}).get(SIGNATURE)
-
-
-def _names(signature: Any) -> list[str]:
-    return sorted(signature.structured_input_signature[1])  # TensorFlow's own order is another in every process
-
-
-def _functions(model: Any) -> list[Any]:
-    """Return the concrete functions that a SavedModel is called through, or a model is itself."""
-    if isinstance(model, _Concrete):
-        return [model]
-    if callable(model):
-        return list(getattr(getattr(model, "__call__", None), "concrete_functions", ()))  # noqa: B004 - its attribute
-    signature = _signature(model)
-    return [] if signature is None else [signature]
-
-
-def _variables(model: Any) -> list[Any]:
-    """Return the variables of a model, as far as they can be seen from outside."""
-    if pathattr_keras.is_keras(model):
-        return [variable.value for variable in model.variables]
-    found = [v for v in getattr(model, "variables", None) or () if isinstance(v, tf.Variable)]
-    return found or [variable for function in _functions(model) for variable in function.variables]
-
-
-def first_spec(model: Any) -> Any:
-    """Return the first floating-point tensor that a function of fixed types takes; None for any other model."""
-    for function in _functions(model):
-        for spec in tf.nest.flatten(function.structured_input_signature):
-            if isinstance(spec, tf.TensorSpec) and spec.dtype.is_floating:
-                return spec
-    return None
-
-
-def _device_name(device: str) -> str:
-    """Return "cpu" or "gpu:0" for TensorFlow's full name of a device."""
-    kind, _, number = device.lower().rpartition("device:")[2].partition(":")
-    return kind if kind == "cpu" else f"{kind}:{number}"

@@ -10,7 +10,7 @@ from pathattr.errors import InvalidInput
 from pathattr.models.blame import brief
 from pathattr.pictures.image_model import ImageModel
 from pathattr_keras.loaders import load_keras, load_keras_file
-from pathattr_tensorflow.backend import SIGNATURE, first_spec
+from pathattr_tensorflow.models import SIGNATURE, first_spec
 
 __all__ = ["load_keras", "load_keras_file", "load_savedmodel"]
 

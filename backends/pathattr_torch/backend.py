@@ -21,19 +21,18 @@ from pathattr.errors import InvalidInput, ModelError
 from pathattr.models.arguments import Call, taken
 from pathattr.models.backend import NO_OPTIONS, Backend, Memory, type_name
 from pathattr.models.heads import chosen
-from pathattr.models.randomising import cannot
 from pathattr.models.scaling import pulled
 from pathattr.models.targets import Objective
-from pathattr_torch import fourier, randomising
+from pathattr_torch import fourier
 from pathattr_torch.advice import NOT_DIFFERENTIABLE, advised
 from pathattr_torch.conventions import is_huggingface, output_link
 from pathattr_torch.modes import Modes
-from pathattr_torch.network import build
-from pathattr_torch.parts import channel_axis, check, check_filled, modules
+from pathattr_torch.parts import channel_axis, check, modules
 from pathattr_torch.precision import HALF, autocast, float32_products, surrounding_autocast
+from pathattr_torch.surgery import TorchSurgery
 
 
-class TorchBackend(Backend):
+class TorchBackend(pathattr_keras.KerasSurgery, TorchSurgery, Backend):
     """Modules and functions of PyTorch, and Keras models that run on it.
 
     They run in the dtype and on the device of their parameters: inputs of another are taken there, and the
@@ -53,34 +52,6 @@ class TorchBackend(Backend):
     @classmethod
     def recognises_array(cls, array: Any) -> bool:
         return isinstance(array, Tensor)
-
-    @classmethod
-    def devices(cls) -> list[str]:
-        found = ["cpu"]
-        found += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        return found + (["mps"] if torch.backends.mps.is_available() else [])
-
-    @classmethod
-    def build(cls, layers: Sequence[Any], weights: Mapping[str, NDArray[np.float32]]) -> nn.Module:
-        return build(layers, weights)
-
-    @classmethod
-    def place(cls, model: Any, device: str) -> Any:
-        if (device != "cuda" and device not in cls.devices()) or (device == "cuda" and not torch.cuda.is_available()):
-            raise InvalidInput(f"torch has no device {device!r} here; it has {', '.join(cls.devices())}")
-        return model.to(device) if isinstance(model, nn.Module) else model
-
-    @classmethod
-    def layers(cls, model: Any) -> list[str]:
-        if pathattr_keras.is_keras(model):
-            return pathattr_keras.layers(model)
-        return list(randomising.weights(_module(model)))
-
-    @classmethod
-    def randomised(cls, model: Any, layers: Sequence[str], rng: np.random.Generator) -> Any:
-        if pathattr_keras.is_keras(model):
-            return pathattr_keras.randomised(model, layers, rng)
-        return randomising.randomised(_module(model), layers, rng)
 
     def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:
         self._keras = pathattr_keras.is_keras(model)
@@ -402,10 +373,3 @@ def _check_dense(array: Tensor) -> None:
         )
     if array.is_floating_point() and array.element_size() == 1:
         raise InvalidInput(f"a tensor of {array.dtype} has too few bits to compute with: pass x.float()")
-
-
-def _module(model: Any) -> nn.Module:
-    if not isinstance(model, nn.Module):
-        raise cannot("torch", f"{type(model).__name__} is no module")
-    check_filled(model)
-    return model

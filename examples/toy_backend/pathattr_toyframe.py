@@ -28,10 +28,6 @@ class ToyBackend(Backend):
     def recognises_array(cls, array):
         return isinstance(array, toyframe.Array)
 
-    @classmethod
-    def devices(cls):
-        return ["cpu"]
-
     def __init__(self, model, inputs, call, options=NO_OPTIONS):
         if call.args or call.kwargs or call.name:
             raise InvalidInput("toyframe's models take one input only: pass neither args nor kwargs")

@@ -6,7 +6,7 @@ A backend wraps one model for one call. Engine and families know no framework; a
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathattr.common.ops import Applied, Ops
-from pathattr.errors import InvalidInput
 from pathattr.models.arguments import Call
-from pathattr.models.randomising import cannot
+from pathattr.models.surgery import Surgery
 from pathattr.models.targets import Link, Objective
 
 try:
@@ -50,15 +49,16 @@ def host_memory() -> Memory | None:
         return None
 
 
-class Backend(Ops):
+class Backend(Ops, Surgery):
     """One framework's side of the work: arrays, a dozen operations, and gradients of the user's model.
+
+    What needs no call of a model is apart, and inherited: arithmetic in `Ops`, what is done to models in `Surgery`.
 
     Publish one in the entry-point group `pathattr.backends`, under the name of the framework's top-level
     module: it is loaded only once that module has been imported. Arrays below are the framework's own;
     "narrow" ones have the model's dtype, "wide" ones float64, or the widest that the device has.
     """
 
-    name: ClassVar[str]
     channel_axis: int | None
     """Where this model, or else this framework's users, keep the channels of pictures and volumes, batch axis counted.
 
@@ -92,39 +92,6 @@ class Backend(Ops):
     @abstractmethod
     def recognises_array(cls, array: Any) -> bool:
         """Tell whether `array` belongs to this framework."""
-
-    @classmethod
-    @abstractmethod
-    def devices(cls) -> list[str]:
-        """Return the names of the devices that the framework sees; never raises."""
-
-    @classmethod
-    def build(cls, layers: Sequence[Any], weights: Mapping[str, NDArray[np.float32]]) -> Any:
-        """Return the framework's model of a layer list of `pathattr.scenes.network`, ready for inference."""
-        raise InvalidInput(
-            f"the {cls.name} backend does not build the scenes classifier: say backend='torch', "
-            "backend='tensorflow' or backend='jax'"
-        )
-
-    @classmethod
-    def place(cls, model: Any, device: str) -> Any:
-        """Return the model on a device, named as the framework names it; raise InvalidInput for an unknown one."""
-        if device in cls.devices():
-            return model
-        raise InvalidInput(f"the {cls.name} backend has no device {device!r}; it has {', '.join(cls.devices())}")
-
-    @classmethod
-    def layers(cls, model: Any) -> list[str]:
-        """Return the names of the parts of a model that hold weights, from input to output where that is known."""
-        raise cannot(cls.name, "they are not known to it")
-
-    @classmethod
-    def randomised(cls, model: Any, layers: Sequence[str], rng: np.random.Generator) -> Any:
-        """Return a copy of a model in which each weight array of these layers is shuffled; the model stays as it is.
-
-        Arrays are drawn in the order of `layers`: more of them at the end do not change what came before.
-        """
-        raise cannot(cls.name, "they are not known to it")
 
     @abstractmethod
     def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:

@@ -70,10 +70,6 @@ class NumpyBackend(NumpyOps, Backend):
     def recognises_array(cls, array: Any) -> bool:
         return isinstance(array, np.ndarray)
 
-    @classmethod
-    def devices(cls) -> list[str]:
-        return ["cpu"]
-
     def __init__(self, model: Any, inputs: Any, call: Call, options: Mapping[str, Any] = NO_OPTIONS) -> None:
         if not self.recognises_model(model):
             raise InvalidInput(

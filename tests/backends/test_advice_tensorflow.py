@@ -11,7 +11,7 @@ import pathattr as pa
 import pathattr_tensorflow
 from advising import Refusal, check, completeness, modules_of, randomisation, tabled
 from pathattr.models.specs import load_model
-from pathattr_tensorflow import TensorFlowBackend, backend
+from pathattr_tensorflow import TensorFlowBackend, surgery
 
 X = tf.constant(np.random.default_rng(0).normal(size=(2, 6)), tf.float32)
 WEIGHTS = tf.constant(np.random.default_rng(1).normal(size=(6, 3)), tf.float32)
@@ -145,7 +145,7 @@ OUTPUTS = {
 def elsewhere(model=MODEL):
     """Ask for a model on the CPU whose variables say that they are on a GPU."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend, "_device_name", lambda device: "gpu:0")
+        patch.setattr(surgery, "device_name", lambda device: "gpu:0")
         TensorFlowBackend.place(model, "cpu")
 
 

@@ -20,7 +20,6 @@ from pathattr.metrics import (
     sensitivity,
     statistics,
 )  # fmt: skip
-from pathattr.models import randomising
 from pathattr.pictures.image_model import prepare
 from pathattr.pictures.reading import read_picture
 from pathattr.results import figures as rendering
@@ -136,9 +135,6 @@ SUBJECTS = {
         "numpy backend cannot shuffle.*Pass models=, a function",
         lambda: judged(metrics.Randomisation(EXPLAINER, models=random_models), EXPLAINER(X, 1)),
     ),
-    "no layer": Refusal(lambda: list(randomising.chosen({"fc": [1]}, ["conv"])),
-                        "no layer 'conv' with weights; it has fc",
-                        lambda: list(randomising.chosen({"fc": [1]}, ["fc"]))),
     "column": Refusal(lambda: judged(metrics.Sparseness())["gini"], "has no 'gini'; it has sparseness",
                       lambda: judged(metrics.Sparseness())["sparseness"]),
     "compare what": Refusal(lambda: compared(MAPS), "two Scores; got ndarray: judge it first",
@@ -244,8 +240,7 @@ def test_following_the_advice_of_a_refusal_works(name):
 
 
 WHOLLY = (
-    explaining, generator, imputation, infidelity, localisation, randomising, removal, roar, scores, sensitivity,
-    statistics,
+    explaining, generator, imputation, infidelity, localisation, removal, roar, scores, sensitivity, statistics,
 )  # fmt: skip
 
 

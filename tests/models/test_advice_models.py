@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import pathattr as pa
-from advising import Refusal, check, completeness, tabled
-from pathattr.models import finiteness, heads, numpy_backend, outputs, targets
+from advising import Refusal, check, completeness, randomisation, tabled
+from pathattr.models import finiteness, heads, numpy_backend, outputs, surgery, targets
 from pathattr.models.arguments import Call
 from pathattr.models.numpy_backend import NumpyBackend
+from pathattr.models.specs import scenes_model
 
 X = np.random.default_rng(0).normal(size=(2, 6))
 WEIGHTS = np.random.default_rng(1).normal(size=(6, 4))
@@ -284,8 +285,28 @@ MODELS = {
         lambda: of_torch(tensor(), call={"input_name": "y"}), r"no argument 'y' \(input_name\).*by name are x",
         lambda: of_torch(tensor(), call={"input_name": "x"}),
     ),
+}  # fmt: skip
+
+
+def randomised(**settings):
+    return randomisation(pa.PathExplainer(LINEAR, channel_axis=None, family="linear", steps=2), X, 1, **settings)
+
+
+def random_models(rng):
+    yield pa.NumpyModel(lambda x: x @ WEIGHTS[::-1], lambda x, c: c @ WEIGHTS[::-1].T)
+
+
+SURGERY = {
     "device": Refusal(lambda: NumpyBackend.place(LINEAR, "cuda"), "numpy backend has no device 'cuda'; it has cpu",
                       lambda: NumpyBackend.place(LINEAR, "cpu")),
+    "scenes": Refusal(lambda: scenes_model("numpy"), "numpy backend does not build.*say backend='torch'",
+                      lambda: scenes_model("torch")),
+    "layers": Refusal(randomised, "numpy backend cannot shuffle.*Pass models=, a function",
+                      lambda: randomised(models=random_models)),
+    "layers that are named": Refusal(lambda: randomised(layers=["fc"]), "numpy backend cannot shuffle.*Pass models=",
+                                     lambda: randomised(models=random_models)),
+    "no layer": Refusal(lambda: list(surgery.chosen({"fc": [1]}, ["conv"])), "no layer 'conv' with weights; it has fc",
+                        lambda: list(surgery.chosen({"fc": [1]}, ["fc"]))),
 }  # fmt: skip
 
 
@@ -355,7 +376,7 @@ ROWS = {
 
 TABLE = tabled({
     "outputs": OUTPUTS, "targets": TARGETS, "heads": HEADS, "NumPy": NUMPY, "model": MODELS, "finite": FINITE,
-    "rows": ROWS,
+    "rows": ROWS, "surgery": SURGERY,
 })  # fmt: skip
 
 
@@ -364,7 +385,7 @@ def test_following_the_advice_of_a_refusal_works(name):
     check(TABLE[name])
 
 
-WHOLLY = (finiteness, heads, numpy_backend, outputs, targets)
+WHOLLY = (finiteness, heads, numpy_backend, outputs, surgery, targets)
 
 
 test_every_refusal_of_a_module_is_in_the_table = completeness(lambda factory: list(TABLE.values()), WHOLLY)

@@ -8,9 +8,22 @@ from typing import Any
 import numpy as np
 
 from pathattr.models.blame import brief
-from pathattr.models.randomising import by_layer, cannot, chosen
+from pathattr.models.surgery import Surgery, by_layer, cannot, chosen
+from pathattr_keras.models import is_keras
 
 _STATISTICS = ("moving_mean", "moving_variance")
+
+
+class KerasSurgery(Surgery):
+    """Shuffles Keras's models, and leaves all others to what comes after it among a backend's bases."""
+
+    @classmethod
+    def layers(cls, model: Any) -> list[str]:
+        return layers(model) if is_keras(model) else super().layers(model)
+
+    @classmethod
+    def randomised(cls, model: Any, layers: Sequence[str], rng: np.random.Generator) -> Any:
+        return randomised(model, layers, rng) if is_keras(model) else super().randomised(model, layers, rng)
 
 
 def layers(model: Any) -> list[str]:

@@ -1,33 +1,53 @@
-"""Models of JAX with some of their weights shuffled: new pytrees, the model's own stay as they are."""
+"""Models built, moved, and with some of their weights shuffled: new pytrees, the model's own stay as they are."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
-from pathattr.models.randomising import by_layer, cannot, chosen, layer_of
+from pathattr.models.surgery import Surgery, by_layer, cannot, chosen, layer_of
+from pathattr_jax import devices
 from pathattr_jax.models import kind_of, unbound
+from pathattr_jax.network import build
 from pathattr_jax.trees import is_array
 
 
-def layers(model: Any) -> list[str]:
-    """Return the names of the layers with weights, in the order of the pytree: dictionaries are alphabetical."""
-    tree, _ = _parameters(model)
-    return list(_places(tree))
+class JaxSurgery(Surgery):
+    """Surgery on (apply, params), Flax and Equinox; statistics of Flax are no weights.
 
+    Layers come in the order of the pytree: in dictionaries it is alphabetical.
+    """
 
-def randomised(model: Any, names: Sequence[str], rng: np.random.Generator) -> Any:
-    """Return the model with the weights of these layers shuffled; statistics of Flax are not weights."""
-    tree, whole = _parameters(model)
-    leaves, structure = jax.tree_util.tree_flatten(tree)
-    for place in chosen(_places(tree), names):
-        leaves[place] = _shuffled(leaves[place], rng)
-    return whole(jax.tree_util.tree_unflatten(structure, leaves))
+    @classmethod
+    def devices(cls) -> list[str]:
+        return list(devices.names())
+
+    @classmethod
+    def place(cls, model: Any, device: str) -> Any:
+        return devices.place(model, device)
+
+    @classmethod
+    def build(cls, layers: Sequence[Any], weights: Mapping[str, NDArray[np.float32]]) -> Any:
+        return build(layers, weights)
+
+    @classmethod
+    def layers(cls, model: Any) -> list[str]:
+        tree, _ = _parameters(model)
+        return list(_places(tree))
+
+    @classmethod
+    def randomised(cls, model: Any, layers: Sequence[str], rng: np.random.Generator) -> Any:
+        tree, whole = _parameters(model)
+        leaves, structure = jax.tree_util.tree_flatten(tree)
+        for place in chosen(_places(tree), layers):
+            leaves[place] = _shuffled(leaves[place], rng)
+        return whole(jax.tree_util.tree_unflatten(structure, leaves))
 
 
 def _parameters(model: Any) -> tuple[Any, Callable[[Any], Any]]:
