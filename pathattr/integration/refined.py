@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pathattr.common.axes import Array
 from pathattr.integration.engine import Engine, Integral, Progress, ahead, on_path
 from pathattr.integration.points import Path, Points
-from pathattr.integration.refinement import START, Aim, Refinement
+from pathattr.integration.refinement import Aim, Refinement
 from pathattr.models.finiteness import check_finite_at
 from pathattr.models.targets import Objective
 
@@ -38,15 +38,15 @@ def refine(
     """
     seats: dict[int, _Seat] = {}
     finished: dict[int, Integral] = {}
-    # Room for two more than fill a block at the start: some are always between rounds.
     waiting = enumerate(group[0] for group in ahead(iter(paths), 1))
-    room, given, done = 2 + engine.capacity // START, 0, 0
+    given, done = 0, 0
     while True:
-        while len(seats) < room and (entry := next(waiting, None)) is not None:
-            seats[entry[0]] = _seated(engine, entry[1], aim)
+        wanted = {number: seat.refinement.wanted() for number, seat in seats.items()}
+        while sum(map(len, wanted.values())) < engine.capacity and (entry := next(waiting, None)) is not None:
+            seats[entry[0]] = seat = _seated(engine, entry[1], aim)
+            wanted[entry[0]] = seat.refinement.wanted()
         if not seats:
             return
-        wanted = {number: seat.refinement.wanted() for number, seat in seats.items()}
         for number in [number for number, alpha in wanted.items() if not len(alpha)]:
             finished[number] = _integral(engine, seats.pop(number))
             done += 1

@@ -19,21 +19,25 @@ from pathattr.common.axes import Array
 from pathattr.integration.nodes import Course
 
 START = 17
-"""Nodes to begin with; with 9 the first look misses too much, 25 gain nothing (docs/nodes.md)."""
+"""Nodes to begin a budget with; with 9 the first look misses too much, 25 gain nothing (docs/nodes.md)."""
+LOOK = 1.6
+"""Intervals, times the tolerance, before an estimate is believed: what is hidden in one must be small beside it."""
 GAP = 0.1
 """The weight of an interval's gap beside the disagreement of its gradients."""
 NOISE = 1e-5
 """Of the largest score: gaps below may be its rounding in float32."""
 QUANTILE = 1.28
 """Of the normal distribution, at nine of ten: that many errors are to be below the estimate."""
-GROWTH = 2.0
-"""The most that a round multiplies the nodes by: later rounds know better where to cut."""
+FEW = 2.0
+"""Over n nodes: what the estimate is raised by for being made of few, and for stopping when it happens to be low."""
+GROWTH = 1.25
+"""The most that a round for a tolerance multiplies the nodes by: later rounds know better where to cut."""
 PARTS = 8
 """The most parts that a round cuts an interval into, where it aims at a tolerance."""
 BUDGET_PARTS = 64
 """The same where it spends a budget."""
-LEAST = 8
-"""The fewest nodes that a round may add."""
+LEAST = 4
+"""So many nodes such a round may always add."""
 ROUNDS = 2
 """The rounds in which a budget is spent."""
 
@@ -44,6 +48,11 @@ class Aim:
 
     most: int
     tolerance: float | None = None
+
+    @property
+    def look(self) -> int:
+        """The fewest nodes whose estimate of the error is believed: 17 from 10% on, 33 up to 5%."""
+        return 1 + round(min(max(LOOK / self.tolerance, 16), 32)) if self.tolerance else 0
 
 
 @dataclass
@@ -69,22 +78,26 @@ class Refinement:
     def wanted(self) -> Array:
         """Return the positions to evaluate next; none when the aim is reached."""
         if not len(self.alpha):
-            share = np.linspace(0.0, 1.0, min(START, self.aim.most))
+            first = START if self.aim.tolerance is None else (self.aim.look + 1) // 2
+            share = np.linspace(0.0, 1.0, min(first, self.aim.most))
             return np.unique(self.course.at(share)) if self.course.energy.any() else np.empty(0)
         if len(self.alpha) < 2 or len(self.alpha) >= self.aim.most:
             return np.empty(0)
         room = self.aim.most - len(self.alpha)
         if self.aim.tolerance is None:
-            return self._cut(_parts(self._z(), -1.0, self._share_of(room), BUDGET_PARTS))
-        if len(self.alpha) <= START:  # the first look is too coarse to be believed, however small its estimate
-            return self._cut(_parts(self._z(), -1.0, min(START, room), PARTS))
-        if self.error <= self.aim.tolerance:
+            return self._cut(self._z(), -1.0, self._share_of(room), BUDGET_PARTS)
+        growth = min(room, max(LEAST, int((GROWTH - 1) * len(self.alpha))))
+        missing = self.aim.look - len(self.alpha)
+        if missing > 0:
+            # The second look, about as large as the first: before it no estimate is believed, however small.
+            return self._cut(self._z(), -1.0, min(room, missing), PARTS)
+        error = self.error
+        if error <= self.aim.tolerance:
             return np.empty(0)
         z = self._z()
-        # What the mean square may be for its quantile to be as asked: cuts leave the share between them about the same.
-        allowed = (self.aim.tolerance * self.size) ** 2 * (z.sum() / 12) / _square(z)
-        growth = max(LEAST, int((GROWTH - 1) * len(self.alpha)))
-        return self._cut(_parts(z, allowed, min(growth, room), PARTS))
+        # What the mean square may be for the estimate to be as asked: cuts leave the share between them about the same.
+        allowed = (self.aim.tolerance / error) ** 2 * z.sum() / 12
+        return self._cut(z, allowed, growth, PARTS)
 
     def add(self, alpha: Array, scores: Array, points: Array, gradients: Array) -> None:
         """Take in what was evaluated at new positions; points and gradients are (n, features)."""
@@ -134,7 +147,7 @@ class Refinement:
         """The estimated relative L2 error of the attributions."""
         if len(self.alpha) < 2:
             return 0.0
-        off = np.sqrt(_square(self._z()))
+        off = np.sqrt(_square(self._z())) * (1 + FEW / len(self.alpha))
         return float(off / self.size) if self.size else (0.0 if off == 0 else np.inf)
 
     def _z(self) -> Array:
@@ -153,9 +166,10 @@ class Refinement:
         marks = np.round(np.geomspace(first, self.aim.most, ROUNDS + 1)).astype(int)[1:]
         return int(min(room, max(1, marks[marks > len(self.alpha)][0] - len(self.alpha))))
 
-    def _cut(self, parts: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Array:
-        """Return the positions that cut each interval in so many parts of equal measure."""
+    def _cut(self, z: Array, allowed: float, most: int, each: int) -> Array:
+        """Return the positions that cut intervals into parts of equal measure (see `_parts`)."""
         share = self.course.measure(self.alpha)
+        parts = _parts(z, np.diff(share), allowed, most, each)
         which = np.repeat(np.arange(len(parts)), parts - 1)
         place = np.arange(len(which)) - np.repeat(np.cumsum(parts - 1) - (parts - 1), parts - 1) + 1
         found = self.course.at(share[which] + (share[which + 1] - share[which]) * place / parts[which])
@@ -171,15 +185,15 @@ def _square(z: Array) -> float:
     return float(z.sum() / 12 + QUANTILE * np.sqrt((z**2).sum() / 180))
 
 
-def _parts(z: Array, allowed: float, most: int, each: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def _parts(z: Array, width: Array, allowed: float, most: int, each: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     """Return the parts of each interval: the cut that lowers Σ z/(12 m²) most comes first, until it is allowed.
 
-    At most `most` cuts, at most `each` parts an interval.
+    At most `most` cuts, at most `each` parts an interval. Of cuts that gain the same, as where nothing is known, that
+    of the widest parts comes first.
     """
-    # One row a number of parts: of cuts that gain the same, as where nothing is known, each interval has one first.
     m = np.arange(1, max(2, min(each, most + 1)))[:, None]
     gain = (z / 12 * (1 / m**2 - 1 / (m + 1.0) ** 2)).ravel()
-    order = np.argsort(-gain, kind="stable")
+    order = np.lexsort(((-width / m).ravel(), -gain))
     left = z.sum() / 12 - np.cumsum(gain[order])
     count = min(int((left > allowed).sum()) + 1, most, len(order))
     return 1 + np.bincount(order[:count] % len(z), minlength=len(z))

@@ -1,7 +1,8 @@
 """What it costs to integrate to 2%: placements of nodes, and the tolerance mode with its calibration.
 
     python tests/benchmarks/nodes.py measure --model FILE.py:CALLABLE --images FILE.npy --json OUT.json
-    python tests/benchmarks/nodes.py page A.json B.json > docs/nodes.md
+    python tests/benchmarks/nodes.py page A.json B.json
+    python tests/benchmarks/nodes.py calibration A.json B.json
 
 Images are an array (count, channels, height, width), as the model takes them. The truth is the refined path with
 `--truth` nodes, whose own error is told by the difference from half as many. A forward pass counts as a third of a
@@ -25,6 +26,7 @@ from pathattr.integration.quadrature import Edges
 from pathattr.models.specs import load_model
 
 OVERLAPS = (0.4, 0.1)
+LINE = 1.0  # one component whose gate is α: the straight line
 LEVEL = 0.02
 TOLERANCES = (0.02, 0.05, 0.1)
 LADDER = (25, 50, 100, 200, 400)
@@ -70,10 +72,10 @@ PUBLISHED = "uniform in α, left rule, 0 to 1 (published)"
 
 
 def attributed(model, x, overlap, batch_size, **options):
-    schedule = pa.LinearRamp(overlap)
     explainer = pa.PathExplainer(
         model,
-        schedule=schedule,
+        family="linear" if overlap == LINE else "svd",
+        schedule=pa.LinearRamp(overlap),
         batch_size=batch_size,
         components=False,
         backend_options={"channels_last": True},
@@ -109,16 +111,18 @@ def measure(options):
     model = load_model(options.model).model
     images = torch.tensor(np.load(options.images), dtype=torch.float32)
     record = {"model": options.name or options.model, "truth": options.truth, "runs": []}
-    for overlap in OVERLAPS:
-        for first in range(0, len(images), options.group):
+    for first in range(0, len(images), options.group):
+        for overlap in (*OVERLAPS, LINE) if options.line else OVERLAPS:
             x = images[first : first + options.group]
             say(f"ω = {overlap}: images {first} to {first + len(x) - 1} of {len(images)}")
-            reference = flat(attributed(model, x, overlap, options.batch_size, steps=options.truth, nodes="refined"))
+            reference, checked = truth(model, x, overlap, options, first)
             run = {
                 "overlap": overlap,
                 "images": list(range(first, first + len(x))),
-                "truth_against_half": against_half(model, x, overlap, options, reference) if not first else [],
-                "auto": {str(level): automatic(model, x, overlap, options, level, reference) for level in TOLERANCES},
+                "truth_against_half": checked.tolist(),
+                "auto": {
+                    str(level): automatic(model, x, overlap, options, level, reference) for level in options.tolerances
+                },
                 "ladder": {},
             }
             some = max(0, min(len(x), options.images_for_ladder - first))
@@ -141,9 +145,21 @@ def automatic(model, x, overlap, options, tolerance, reference):
     }
 
 
-def against_half(model, x, overlap, options, reference):
-    half = attributed(model, x, overlap, options.batch_size, steps=options.truth // 2, nodes="refined")
-    return relative(flat(half), reference).tolist()
+def truth(model, x, overlap, options, first):
+    """The attributions, and for the first group how far half as many nodes are from them; kept where so asked."""
+    kept = options.truths and Path(options.truths, f"{overlap}_{first}_{len(x)}_{options.truth}.npz")
+    if kept and kept.exists():
+        with np.load(kept) as file:
+            return file["reference"], file["checked"]
+    reference, half = (
+        flat(attributed(model, x, overlap, options.batch_size, steps=steps, nodes="refined"))
+        for steps in ((options.truth, options.truth // 2) if not first else (options.truth, 1))
+    )
+    checked = relative(half, reference) if not first else np.empty(0)
+    if kept:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(kept, reference=reference, checked=checked)
+    return reference, checked
 
 
 def ladder(model, x, overlap, batch_size, rule, nodes, truth):
@@ -216,7 +232,7 @@ images the true error is below the estimate.
 
 | tolerance | gradients | estimate: median | true error: median; nine of ten; largest | below the estimate |
 |---|---|---|---|---|""")
-    for level in map(str, TOLERANCES):
+    for level in runs[0]["auto"]:
         cost, estimate, error = (
             np.concatenate([run["auto"][level][key] for run in runs]) for key in ("cost", "estimate", "error")
         )
@@ -250,6 +266,9 @@ def main():
     run.add_argument("--images-for-ladder", type=int, default=8)
     run.add_argument("--only", nargs="*", help="placements whose names begin so; the published one must be there")
     run.add_argument("--truth", type=int, default=640)
+    run.add_argument("--truths", help="a folder that keeps the truths, to measure again what refinement takes for less")
+    run.add_argument("--tolerances", nargs="*", type=float, default=TOLERANCES)
+    run.add_argument("--line", action="store_true", help="the straight line too")
     run.add_argument("--group", type=int, default=10)
     run.add_argument("--batch-size", type=int, default=64)
     run.add_argument("--threads", type=int, default=torch.get_num_threads())

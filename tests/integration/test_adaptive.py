@@ -194,17 +194,22 @@ def test_finished_images_leave_and_blocks_stay_full(monkeypatch):
     def counted(engine, wanted, objective):
         before = len(backend.blocks)
         evaluate(engine, wanted, objective)
-        rounds.append(([seat.path.row for seat, _ in wanted], [len(rows) for rows in backend.blocks[before:]]))
+        sizes = [len(rows) for rows in backend.blocks[before:]]
+        rounds.append(([seat.path.row for seat, _ in wanted], [len(alpha) for _, alpha in wanted], sizes))
 
     evaluate = adaptive._evaluate
     monkeypatch.setattr(adaptive, "_evaluate", counted)
     found = refined(BENT, x, backend=backend, batch_size=2 * START, tolerance=0.01)
     np.testing.assert_array_equal(np.bincount(np.concatenate(backend.blocks)), found.evaluations)
-    for rows, sizes in rounds:
+    begun = set()
+    for rows, wants, sizes in rounds:
         assert all(size == 2 * START for size in sizes[:-1])
-        assert len(rows) <= 4  # two fill a block at the start, two more are between rounds
+        if rows and rows[-1] not in begun:  # whoever came last was needed to fill a block
+            assert sum(wants[:-1]) < 2 * START
+        begun.update(rows)
+        assert sum(wants) >= 2 * START or len(begun) == 12
     # Nobody waits for a whole group to be done: somebody new works beside somebody who has begun before.
-    assert any(set(now) - set(before) and set(now) & set(before) for (before, _), (now, _) in pairwise(rounds))
+    assert any(set(now) - set(before) and set(now) & set(before) for (before, *_), (now, *_) in pairwise(rounds))
 
 
 def test_static_shapes_give_the_same_from_calls_of_one_size():
