@@ -220,36 +220,31 @@ def section(record, overlap, runs):
             never = sum(np.isinf(crossings))
             shown = " / ".join(f"{np.median(found):.1%}" for found in rungs.values())
             print(f"| {name} | {middle:.0f} [{low:.0f}, {high:.0f}] | {never} of {len(crossings)} | {shown} |")
-    published, automatic = [], []  # on the same images
-    for run in runs:
-        if PUBLISHED in run["ladder"]:
-            cost, error = (np.array(run["ladder"][PUBLISHED][key]) for key in ("cost", "error"))
-            published += [crossing(cost[:, i], error[:, i]) for i in range(error.shape[1])]
-            automatic += run["auto"][str(LEVEL)]["cost"][: error.shape[1]]
-    print("""
-`steps="auto"`: gradients in the median (eight of ten images; the most), the estimate, the true error, and for how many
-images the true error is below the estimate.
 
-| tolerance | gradients | estimate: median | true error: median; nine of ten; largest | below the estimate |
-|---|---|---|---|---|""")
-    for level in runs[0]["auto"]:
-        cost, estimate, error = (
-            np.concatenate([run["auto"][level][key] for run in runs]) for key in ("cost", "estimate", "error")
-        )
-        least, most = np.quantile(cost, [0.1, 0.9])
-        cells = (
-            f"{float(level):.0%}",
-            f"{np.median(cost):.0f} ({least:.0f} to {most:.0f}; {cost.max():.0f})",
-            f"{np.median(estimate):.2%}",
-            f"{np.median(error):.2%}; {np.quantile(error, 0.9):.2%}; {error.max():.2%}",
-            f"{np.sum(error <= estimate)} of {len(error)}",
-        )
-        print(f"| {' | '.join(cells)} |")
-    ours, theirs = np.median(automatic), np.median(published)
-    print(
-        f"\nAt 2% that is {ours / theirs:.2f} of what the published placement takes "
-        f"(medians of the {len(published)} images of the table above: {ours:.0f}, {theirs:.0f})."
-    )
+
+def calibration(paths):
+    """Print what auto takes and how far it is from the truth, one row a record, path and tolerance."""
+    print("| network, path | images; truth | tolerance | gradients | estimate | true error | below the estimate |")
+    print("|---|---|---|---|---|---|---|")
+    for path in paths:
+        record = json.loads(Path(path).read_text())
+        for overlap in (*OVERLAPS, LINE):
+            runs = [run for run in record["runs"] if run["overlap"] == overlap]
+            for level in runs[0]["auto"] if runs else ():
+                cost, estimate, error = (
+                    np.concatenate([run["auto"][level][key] for run in runs]) for key in ("cost", "estimate", "error")
+                )
+                least, most = np.quantile(cost, [0.1, 0.9])
+                cells = (
+                    f"{record['model']}, {'straight line' if overlap == LINE else f'ω = {overlap}'}",
+                    f"{len(cost)}; {record['truth']}",
+                    f"{float(level):.0%}",
+                    f"{np.median(cost):.0f} ({least:.0f} to {most:.0f}; {cost.max():.0f})",
+                    f"{np.median(estimate):.2%}",
+                    f"{np.median(error):.2%}; {np.quantile(error, 0.9):.2%}; {error.max():.2%}",
+                    f"{np.sum(error <= estimate)} of {len(error)}",
+                )
+                print(f"| {' | '.join(cells)} |")
 
 
 def say(text):
@@ -273,13 +268,13 @@ def main():
     run.add_argument("--batch-size", type=int, default=64)
     run.add_argument("--threads", type=int, default=torch.get_num_threads())
     run.add_argument("--json", required=True)
-    written = commands.add_parser("page")
-    written.add_argument("json", nargs="+")
+    for name in ("page", "calibration"):
+        commands.add_parser(name).add_argument("json", nargs="+")
     options = parser.parse_args()
     if options.command == "measure":
         measure(options)
     else:
-        page(options.json)
+        {"page": page, "calibration": calibration}[options.command](options.json)
 
 
 if __name__ == "__main__":
