@@ -1,8 +1,8 @@
 """What it costs to integrate to 2%: placements of nodes, and the tolerance mode with its calibration.
 
     python tests/benchmarks/nodes.py measure --model FILE.py:CALLABLE --images FILE.npy --json OUT.json
-    python tests/benchmarks/nodes.py page A.json B.json
-    python tests/benchmarks/nodes.py calibration A.json B.json
+    python tests/benchmarks/nodes.py page A.json B.json         # the tables of placements in docs/nodes.md
+    python tests/benchmarks/nodes.py calibration A.json B.json  # its table of steps="auto"
 
 Images are an array (count, channels, height, width), as the model takes them. The truth is the refined path with
 `--truth` nodes, whose own error is told by the difference from half as many. A forward pass counts as a third of a
@@ -176,20 +176,7 @@ def ladder(model, x, overlap, batch_size, rule, nodes, truth):
 
 
 def page(paths):
-    print("""# Where the nodes lie, and how many it takes
-
-What attributions of 2% relative L2 error cost, in gradients per image (a forward pass counts as a third of one), on
-real networks with ReLU: the SVD path by energy, linear ramp, probability of the predicted class, black baseline.
-
-`steps="auto"` refines until its own estimate is below the tolerance; the estimate is compared with the truth here.
-
-What else was tried is in the tables: edges at the knots of the gates, other exponents, mixtures and sizes of the grid
-of forward passes, the trapezoidal rule, other numbers of nodes to begin a refinement with. Refinement asks nothing
-twice: the scores come with the gradients, all of which stay in use. It takes the fewest gradients on every network and
-overlap here; none of the variants gains more than the images differ.
-
-Measured by `python tests/benchmarks/nodes.py measure ...` and written by `python tests/benchmarks/nodes.py page ...`
-(the script says what it takes).""")
+    """Print the tables of placements, a section a record and overlap."""
     for path in paths:
         record = json.loads(Path(path).read_text())
         for overlap in OVERLAPS:
@@ -201,7 +188,7 @@ Measured by `python tests/benchmarks/nodes.py measure ...` and written by `pytho
 def section(record, overlap, runs):
     checked = np.concatenate([run["truth_against_half"] for run in runs])
     print(f"""
-## {record["model"]}, ω = {overlap}
+### {record["model"]}, ω = {overlap}
 
 {sum(len(run["images"]) for run in runs)} images. Truth: {record["truth"]} refined nodes; half as many differ from it by
 {np.median(checked):.2%} in the median and {checked.max():.2%} at most ({len(checked)} images).
