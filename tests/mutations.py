@@ -74,6 +74,7 @@ LIKELY = {
     "pathattr/methods/settings.py": ("settings", "explainer"),
     "pathattr/common/archives.py": ("archives",),
     "backends/pathattr_torch/backend.py": ("torch", "peers"),
+    "backends/pathattr_torch/gradients.py": ("torch", "peers"),
 } | {
     f"pathattr/{name}.py": ("families", "published")
     for name in (
@@ -468,7 +469,7 @@ TORCH = [
         "gradients of the sum over the batch for the first row's target",
     ),
     Fault(
-        "torch-mean", "backends/pathattr_torch/backend.py",
+        "torch-mean", "backends/pathattr_torch/gradients.py",
         "along = torch.ones_like(scores) if", "along = torch.full_like(scores, 1 / len(scores)) if",
         "gradients over the number of points",
     ),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -15,35 +13,19 @@ from numpy.typing import NDArray
 
 import pathattr_keras
 from pathattr.common.ops import Applied
-from pathattr.errors import InvalidInput, ModelError
+from pathattr.errors import InvalidInput
 from pathattr.models.arguments import Call, Leaf
 from pathattr.models.backend import NO_OPTIONS, Backend
-from pathattr.models.blame import brief
 from pathattr.models.targets import Objective
+from pathattr_jax.advice import traceable
 from pathattr_jax.cache import Traced
 from pathattr_jax.devices import device_of
 from pathattr_jax.models import channel_axis, functional, kind_of
-from pathattr_jax.ops import JaxOps, applied
+from pathattr_jax.ops import JaxOps, applied, indices, taken_along
+from pathattr_jax.precision import dtypes_of, narrowest
 from pathattr_jax.surgery import JaxSurgery
-from pathattr_jax.traced import (
-    SCORES,
-    indices,
-    is_half,
-    meant,
-    narrowest,
-    score_of,
-    value_and_gradient,
-    whole,
-)
+from pathattr_jax.traced import in_dtype, meant, score_of, value_and_gradient, whole
 from pathattr_jax.trees import is_array, split
-
-# What JAX raises where a function asks a traced array for its numbers.
-_UNTRACEABLE = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.NonConcreteBooleanIndexError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-)
 
 
 class JaxBackend(JaxOps, pathattr_keras.KerasSurgery, JaxSurgery, Backend):
@@ -94,7 +76,7 @@ class JaxBackend(JaxOps, pathattr_keras.KerasSurgery, JaxSurgery, Backend):
             self.model_link = pathattr_keras.ending_link(model)
         self._jit = bool({**self.options, **options}["jit"])
         arrays, self._tree = split(function.tree)
-        self._dtype, self._wide, self._own = _dtypes(arrays, inputs)
+        self._dtype, self._wide, self._own = dtypes_of(arrays, inputs)
         computed = map(jnp.dtype, sorted(pathattr_keras.compute_dtypes(model)))
         self._returned = [self._own, *computed]  # and the outputs' own, once they are known
         self._device = device_of([*arrays, inputs])
@@ -144,18 +126,6 @@ class JaxBackend(JaxOps, pathattr_keras.KerasSurgery, JaxSurgery, Backend):
     def apply(self, function: Applied, *arrays: Any) -> Any:
         return applied(function, *arrays)
 
-    def take(self, x: Any, rows: NDArray[np.intp]) -> jax.Array:
-        return _take(x, indices(rows))
-
-    def finite(self, x: Any) -> jax.Array:
-        return _finite(x)
-
-    def link(self, name: str, outputs: Any, axis: int) -> jax.Array:
-        return SCORES.link(name, outputs, axis)
-
-    def select(self, outputs: Any, index: Any) -> jax.Array:
-        return SCORES.select(outputs, index)
-
     @classmethod
     def out_of_memory(cls, error: Exception) -> bool:
         told = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
@@ -166,13 +136,13 @@ class JaxBackend(JaxOps, pathattr_keras.KerasSurgery, JaxSurgery, Backend):
         return bool((self._device or jax.devices()[0]).platform == "cpu")
 
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> jax.Array:
-        with self._explained():
+        with traceable(jit=self._jit, single=self.maps_examples):
             return self._outputs(self._arrays, points, self._further(rows))
 
     def scores(self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]) -> Any:
         if objective.function is None:
             return super().scores(points, objective, targets, rows)
-        with self._explained():
+        with traceable(jit=self._jit, single=self.maps_examples):
             if self._scored is None or self._scored[0] is not objective:
                 score = score_of(self._whole, objective)
                 self._scored = objective, Traced(score) if self._jit else score
@@ -181,7 +151,7 @@ class JaxBackend(JaxOps, pathattr_keras.KerasSurgery, JaxSurgery, Backend):
     def gradient(
         self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
     ) -> tuple[jax.Array, jax.Array]:
-        with self._explained():
+        with traceable(jit=self._jit, single=self.maps_examples):
             return self._gradient_of(objective)(self._arrays, points, self._further(rows), indices(targets))
 
     def _further(self, rows: NDArray[np.intp]) -> list[Any]:
@@ -189,7 +159,7 @@ class JaxBackend(JaxOps, pathattr_keras.KerasSurgery, JaxSurgery, Backend):
 
         def repeated(leaf: Leaf) -> Any:
             axis = self._axis(leaf)
-            return leaf.value if axis is None else _take_along(jnp.asarray(leaf.value), indices(rows), axis)
+            return leaf.value if axis is None else taken_along(jnp.asarray(leaf.value), indices(rows), axis)
 
         arrays, _ = split([repeated(leaf) for leaf in self._call.leaves])
         return arrays if self._device is None else jax.device_put(arrays, self._device)
@@ -204,20 +174,7 @@ class JaxBackend(JaxOps, pathattr_keras.KerasSurgery, JaxSurgery, Backend):
         _, frame = split([leaf.value for leaf in call.leaves])
         # A value that JAX takes apart further is a container of arrays that the examples share.
         axes = tuple(axis for leaf in call.leaves for axis in [self._axis(leaf)] * len(split(leaf.value)[0]))
-        model = whole(self._function, self._tree, frame, call, axes)
-        # Not the backend itself: freed in a circle it would be late, and JAX takes an array that the model holds, and
-        # the user has changed in place, for what it was as long as anyone holds the copy that it made.
-        own, returned = self._own, self._returned
-
-        def cast(arrays: Sequence[Any], points: Any, further: Sequence[Any]) -> Any:
-            found = model(arrays, points.astype(own), further)
-            half = [leaf.dtype for leaf in jax.tree_util.tree_leaves(found) if is_half(leaf)]
-            if not half:
-                return found
-            returned.append(half[0])
-            return jax.tree_util.tree_map(lambda leaf: leaf.astype(np.float32) if is_half(leaf) else leaf, found)
-
-        return cast
+        return in_dtype(self._own, whole(self._function, self._tree, frame, call, axes), self._returned)
 
     def _gradient_of(self, objective: Objective) -> Callable[..., tuple[jax.Array, jax.Array]]:
         """Return the gradient of a score, traced once per objective and shape."""
@@ -227,54 +184,3 @@ class JaxBackend(JaxOps, pathattr_keras.KerasSurgery, JaxSurgery, Backend):
             gradient = value_and_gradient(outputs_of, objective, lambda: narrowest(returned) == np.float16)
             self._latest = objective, Traced(gradient) if self._jit else gradient
         return self._latest[1]
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Say what to do where the model cannot be traced; what Keras models write to themselves is dropped."""
-        try:
-            with pathattr_keras.undisturbed():
-                yield
-        except _UNTRACEABLE as error:
-            way = (
-                "; or run it uncompiled, with backend_options={'jit': False}, which allows Python control flow"
-                if self._jit and not self._function.single
-                else ""
-            )
-            raise ModelError(
-                f"JAX cannot trace the model ({brief(error)}): it asks for numbers that are not known yet, by Python's "
-                "if, while, int or float, or by NumPy. Write jnp.where, jax.lax.cond or jax.lax.while_loop for control "
-                f"flow, and jnp for np{way}"
-            ) from error
-
-
-# Each compiled as one: run operation by operation, JAX compiles every one of them for every shape, at some 20 ms each.
-
-
-@jax.jit
-def _take(x: jax.Array, rows: jax.Array) -> jax.Array:
-    return x[rows]
-
-
-@partial(jax.jit, static_argnums=2)
-def _take_along(x: jax.Array, rows: jax.Array, axis: int) -> jax.Array:
-    return jnp.take(x, rows, axis=axis)
-
-
-@jax.jit
-def _finite(x: jax.Array) -> jax.Array:
-    return jnp.isfinite(x).reshape(len(x), -1).all(axis=1)
-
-
-def _dtypes(arrays: Sequence[Any], inputs: Any) -> tuple[np.dtype[Any], np.dtype[Any], np.dtype[Any]]:
-    """Return the dtype of points, the widest that there is, and that of the model: its parameters', else the inputs'.
-
-    Of parameters in several, it is the inputs' where that is among them.
-    """
-    wide = np.dtype(np.float64 if jax.config.jax_enable_x64 else np.float32)  # type: ignore[attr-defined]  # made at run time
-    given = jax.dtypes.canonicalize_dtype(inputs.dtype)
-    # Numbers of one byte are weights in storage, and none to compute with.
-    held = [a.dtype for a in arrays if jnp.issubdtype(a.dtype, jnp.floating) and a.dtype.itemsize > 1]
-    own = jax.dtypes.canonicalize_dtype(given if given in held or not held else held[0])
-    if not jnp.issubdtype(own, jnp.floating):
-        return wide, wide, wide  # inputs that the explainer will refuse
-    return np.dtype(np.float32) if own.itemsize <= 4 else wide, wide, own

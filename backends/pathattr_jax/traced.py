@@ -1,6 +1,8 @@
 """The functions that are traced and compiled: a model's outputs, its scores and their gradients.
 
-None holds a backend: what is compiled must not keep its model.
+None holds a backend: what is compiled must not keep its model. Freed in a circle a backend would be late, and JAX takes
+an array that the model holds, and the user has changed in place, for what it was as long as anyone holds the copy that
+it made.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ import numpy as np
 from pathattr.errors import ModelError
 from pathattr.models.arguments import Call, bound
 from pathattr.models.heads import chosen
+from pathattr.models.returned import check_real, check_rows
 from pathattr.models.scaling import pulled
 from pathattr.models.targets import Objective
 from pathattr_jax.models import Functional
 from pathattr_jax.ops import JaxOps
+from pathattr_jax.precision import is_half
 from pathattr_jax.trees import Frame
 
 
@@ -39,6 +43,23 @@ def whole(
     return run
 
 
+def in_dtype(dtype: np.dtype[Any], model: Callable[..., Any], returned: list[np.dtype[Any]]) -> Callable[..., Any]:
+    """Return a model that takes points in another dtype, and its outputs in half precision to float32.
+
+    The half precision that it returned is put on a list, when it is traced.
+    """
+
+    def run(arrays: Sequence[Any], points: Any, further: Sequence[Any]) -> Any:
+        found = model(arrays, points.astype(dtype), further)
+        half = [leaf.dtype for leaf in jax.tree_util.tree_leaves(found) if is_half(leaf)]
+        if not half:
+            return found
+        returned.append(half[0])
+        return jax.tree_util.tree_map(lambda leaf: leaf.astype(np.float32) if is_half(leaf) else leaf, found)
+
+    return run
+
+
 def meant(
     outputs_of: Callable[[Sequence[Any], Any, Sequence[Any]], Any], head: str | int | None
 ) -> Callable[[Sequence[Any], Any, Sequence[Any]], jax.Array]:
@@ -49,13 +70,7 @@ def meant(
         if isinstance(found, np.ndarray):
             raise ModelError("the model returned a NumPy array, which has no gradient: compute it with jax.numpy")
         outputs = chosen(found, lambda value: isinstance(value, jax.Array), head)
-        if outputs.shape[:1] != points.shape[:1]:
-            raise ModelError(
-                f"the model returned shape {outputs.shape} for {len(points)} points: expected one row for each. "
-                "Does it hold a fixed batch size, reduce over the batch, or take one example (then jax.vmap it)?"
-            )
-        if not outputs.size:
-            raise ModelError(f"the model returned nothing: an array of shape {tuple(outputs.shape)}. Return its scores")
+        check_rows(outputs.shape, len(points))
         return _floating(outputs, "the model returned")
 
     return forward
@@ -63,7 +78,7 @@ def meant(
 
 def _scoring(objective: Objective) -> Callable[[Any, Any], jax.Array]:
     """Return the function of outputs and targets that gives scores."""
-    return lambda outputs, targets: _floating(objective.score(SCORES, outputs, targets), "the explained score is")
+    return lambda outputs, targets: _floating(objective.score(_OPS, outputs, targets), "the explained score is")
 
 
 def score_of(
@@ -99,58 +114,9 @@ def _largest(slopes: jax.Array) -> jax.Array:
     return jnp.abs(slopes).reshape(len(slopes), -1).max(axis=1)
 
 
-def narrowest(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
-    """Return the type of the fewest bits."""
-    return min(dtypes, key=lambda dtype: dtype.itemsize)
-
-
-def is_half(leaf: Any) -> bool:
-    """Tell whether a leaf is an array of floats in half precision."""
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.dtype.itemsize < 4
-
-
-def _floating(array: Any, what: str) -> Any:
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise ModelError(f"{what} {array.dtype}, and a score is a real number: explain jnp.abs, .real or .imag of it")
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise ModelError(
-            f"{what} {array.dtype}, which is not differentiable: does it round, compare or take an argmax? Pass a "
-            "model whose output depends on its input smoothly, and an output before any argmax"
-        )
+def _floating(array: jax.Array, what: str) -> jax.Array:
+    check_real(what, str(array.dtype), "jnp.abs, .real or .imag")
     return array
 
 
-class _Scores:
-    """What scores are made of."""
-
-    def link(self, name: str, outputs: Any, axis: int) -> jax.Array:
-        """Return outputs through a link."""
-        return _LINKS[name](outputs, axis)
-
-    def select(self, outputs: Any, index: Any) -> jax.Array:
-        """Return one number a row."""
-        return _select(outputs, indices(index))
-
-
-SCORES = _Scores()
 _OPS = JaxOps()
-
-
-@jax.jit  # as one: run operation by operation, JAX compiles each of them for every shape
-def _select(outputs: jax.Array, index: jax.Array) -> jax.Array:
-    return outputs[(jnp.arange(len(outputs)), *(index[:, axis] for axis in range(index.shape[1])))]
-
-
-_LINKS: dict[str, Callable[[Any, int], jax.Array]] = {
-    "identity": lambda x, axis: x,
-    "softmax": jax.jit(jax.nn.softmax, static_argnums=1),
-    "log_softmax": jax.jit(jax.nn.log_softmax, static_argnums=1),
-    "sigmoid": lambda x, axis: jax.nn.sigmoid(x),
-    "log_sigmoid": lambda x, axis: jax.nn.log_sigmoid(x),
-    "log": lambda x, axis: jnp.log(x),
-}
-
-
-def indices(rows: Any) -> jax.Array:
-    """Return whole numbers in 32 bits, which JAX has whatever its settings."""
-    return jnp.asarray(np.asarray(rows, np.int32) if isinstance(rows, np.ndarray) else rows)

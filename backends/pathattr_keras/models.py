@@ -52,6 +52,12 @@ def check_built(model: Any) -> None:
         )
 
 
+def conventions(model: Any, shape: Sequence[int]) -> tuple[Literal["already"] | None, int | None]:
+    """Return what `ending_link` and `channel_axis` tell of a model; raise InvalidInput for one that is not built."""
+    check_built(model)
+    return ending_link(model), channel_axis(model, shape)
+
+
 def channel_axis(model: Any, shape: Sequence[int]) -> int | None:
     """Return where the model keeps the channels of a batch of that shape, 1 or -1; None where that cannot be known.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,11 +16,12 @@ from numpy.typing import NDArray
 import pathattr_keras
 from pathattr.common.axes import unless_odd
 from pathattr.common.ops import Applied
-from pathattr.errors import InvalidInput, ModelError, PathattrError
+from pathattr.errors import InvalidInput
 from pathattr.models.arguments import Call, Leaf, taken
 from pathattr.models.backend import NO_OPTIONS, Backend
-from pathattr.models.blame import brief
+from pathattr.models.returned import check_rows
 from pathattr.models.targets import Objective
+from pathattr_tensorflow.advice import traced
 from pathattr_tensorflow.models import caller_of, device_name, dtype_of, variables_of
 from pathattr_tensorflow.ops import TensorFlowOps, applied
 from pathattr_tensorflow.surgery import TensorFlowSurgery
@@ -66,9 +66,7 @@ class TensorFlowBackend(TensorFlowOps, pathattr_keras.KerasSurgery, TensorFlowSu
                 "attributions need numbers, and this is a graph being traced: call the explainer outside tf.function"
             )
         if pathattr_keras.is_keras(model):
-            pathattr_keras.check_built(model)
-            self.model_link = pathattr_keras.ending_link(model)
-            self.channel_axis = pathattr_keras.channel_axis(model, np.shape(inputs))
+            self.model_link, self.channel_axis = pathattr_keras.conventions(model, np.shape(inputs))
         else:
             self.channel_axis = unless_odd(-1, np.shape(inputs))
         caller = caller_of(model, call)
@@ -129,18 +127,6 @@ class TensorFlowBackend(TensorFlowOps, pathattr_keras.KerasSurgery, TensorFlowSu
     def apply(self, function: Applied, *arrays: Any) -> Any:
         return applied(function, *arrays)
 
-    def take(self, x: Any, rows: NDArray[np.intp]) -> tf.Tensor:
-        return tf.gather(x, rows)
-
-    def finite(self, x: Any) -> tf.Tensor:
-        return tf.reduce_all(tf.math.is_finite(tf.reshape(x, (x.shape[0], -1))), axis=1)
-
-    def link(self, name: str, outputs: Any, axis: int) -> tf.Tensor:
-        return _OPS.link(name, outputs, axis)
-
-    def select(self, outputs: Any, index: Any) -> tf.Tensor:
-        return _OPS.select(outputs, index)
-
     @classmethod
     def out_of_memory(cls, error: Exception) -> bool:
         return isinstance(error, tf.errors.ResourceExhaustedError) or super().out_of_memory(error)
@@ -150,27 +136,19 @@ class TensorFlowBackend(TensorFlowOps, pathattr_keras.KerasSurgery, TensorFlowSu
         return self._device is None or device_name(self._device) == "cpu"
 
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> tf.Tensor:
-        outputs = _run(self._traces.outputs, points, self._values(rows))
-        if outputs.shape[:1] != points.shape[:1]:
-            raise ModelError(
-                f"the model returned shape {tuple(outputs.shape)} for {len(points)} points: expected one row for each. "
-                "Does it hold a fixed batch size, or reduce over the batch?"
-            )
-        if 0 in outputs.shape:
-            raise ModelError(f"the model returned nothing: an array of shape {tuple(outputs.shape)}. Return its scores")
+        outputs = traced(self._traces.outputs, points, self._values(rows))
+        check_rows(outputs.shape, len(points))
         return outputs
 
     def scores(self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]) -> Any:
         if objective.function is None:
             return super().scores(points, objective, targets, rows)
-        return _run(self._traces.score, points, objective, tf.constant(targets), self._values(rows), _OPS)
+        return traced(self._traces.score, points, objective, tf.constant(targets), self._values(rows))
 
     def gradient(
         self, points: Any, objective: Objective, targets: NDArray[np.intp], rows: NDArray[np.intp]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        scores, gradients = _run(
-            self._traces.gradient, points, objective, tf.constant(targets), self._values(rows), _OPS
-        )
+        scores, gradients = traced(self._traces.gradient, points, objective, tf.constant(targets), self._values(rows))
         return scores, gradients
 
     def _values(self, rows: NDArray[np.intp]) -> list[Any]:
@@ -185,56 +163,6 @@ class TensorFlowBackend(TensorFlowOps, pathattr_keras.KerasSurgery, TensorFlowSu
             return taken(value, rows, leaf.axis(self._batch)) if leaf.is_array else value
         axis = leaf.axis(self._batch)
         return tf.convert_to_tensor(value) if axis is None else tf.gather(value, rows, axis=axis)
-
-
-class _Ops:
-    """Links and selection as functions of TensorFlow; unlike a backend, traces may hold them."""
-
-    def link(self, name: str, outputs: Any, axis: int) -> tf.Tensor:
-        return _LINKS[name](outputs, axis)
-
-    def select(self, outputs: Any, index: Any) -> tf.Tensor:
-        index = tf.cast(index, tf.int64)
-        rows = tf.range(index.shape[0], dtype=tf.int64)[:, None]
-        return tf.gather_nd(outputs, tf.concat([rows, index], axis=1))
-
-
-_OPS = _Ops()
-_LINKS: dict[str, Callable[[Any, int], Any]] = {
-    "identity": lambda x, axis: x,
-    "softmax": lambda x, axis: tf.nn.softmax(x, axis),
-    "log_softmax": lambda x, axis: tf.nn.log_softmax(x, axis),
-    "sigmoid": lambda x, axis: tf.sigmoid(x),
-    "log_sigmoid": lambda x, axis: tf.math.log_sigmoid(x),
-    "log": lambda x, axis: tf.math.log(x),
-}
-
-
-def _run(function: Any, *args: Any) -> Any:
-    """Trace and call a function; errors met while tracing come as they were raised, or as a sentence."""
-    handled = sys.exception()  # what the caller is busy with is none of ours
-    try:
-        return function(*args)
-    except Exception as error:
-        chain: list[BaseException] = [error]
-        while (before := chain[-1].__context__) is not None and before is not handled:
-            chain.append(before)
-        # AutoGraph raises a copy of an error, or another, with its own account of the source in the message.
-        ours = [link for link in chain if isinstance(link, PathattrError)]
-        if ours:
-            raise ours[-1] from ours[-1].__cause__
-        if "singleton tf.Variable" in str(error):
-            raise ModelError(
-                "the model makes new variables each time it is called: build it once, outside of the function that is "
-                "explained"
-            ) from error
-        leaving = isinstance(error, NotImplementedError | tf.errors.OperatorNotAllowedInGraphError)
-        if not leaving and not (isinstance(error, AttributeError) and "SymbolicTensor" in str(error)):
-            raise
-        raise ModelError(
-            f"the model cannot be traced by TensorFlow ({brief(error)}): does it call .numpy(), NumPy, or Python's "
-            "`if` or `float` on a tensor? Make it of TensorFlow's operations"
-        ) from error
 
 
 def _cast(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -47,6 +48,20 @@ class TensorFlowOps(Ops):
     def idct(self, x: Any, axis: int) -> tf.Tensor:
         return _along_last(lambda last: tf.signal.idct(last, type=2, norm="ortho"), x, axis)
 
+    def link(self, name: str, outputs: Any, axis: int) -> tf.Tensor:
+        return _LINKS[name](outputs, axis)
+
+    def select(self, outputs: Any, index: Any) -> tf.Tensor:
+        index = tf.cast(index, tf.int64)
+        rows = tf.range(index.shape[0], dtype=tf.int64)[:, None]
+        return tf.gather_nd(outputs, tf.concat([rows, index], axis=1))
+
+    def take(self, x: Any, rows: NDArray[np.intp]) -> tf.Tensor:
+        return tf.gather(x, rows)
+
+    def finite(self, x: Any) -> tf.Tensor:
+        return tf.reduce_all(tf.math.is_finite(tf.reshape(x, (x.shape[0], -1))), axis=1)
+
 
 def applied(function: Applied, *arrays: Any) -> Any:
     """Return function(ops, *arrays), traced once for equal functions and shapes."""
@@ -75,3 +90,11 @@ def _along_last(function: Callable[[Any], Any], x: Any, axis: int) -> tf.Tensor:
 
 
 _OPS = TensorFlowOps()
+_LINKS: dict[str, Callable[[Any, int], Any]] = {
+    "identity": lambda x, axis: x,
+    "softmax": lambda x, axis: tf.nn.softmax(x, axis),
+    "log_softmax": lambda x, axis: tf.nn.log_softmax(x, axis),
+    "sigmoid": lambda x, axis: tf.sigmoid(x),
+    "log_sigmoid": lambda x, axis: tf.math.log_sigmoid(x),
+    "log": lambda x, axis: tf.math.log(x),
+}

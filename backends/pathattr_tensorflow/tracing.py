@@ -22,8 +22,9 @@ from pathattr.errors import ModelError
 from pathattr.models.arguments import Call, bound
 from pathattr.models.blame import brief
 from pathattr.models.heads import chosen
+from pathattr.models.returned import check_real
 from pathattr.models.scaling import pulled
-from pathattr.models.targets import Objective, OutputOps
+from pathattr.models.targets import Objective
 from pathattr_tensorflow.ops import TensorFlowOps
 
 # Graphs kept of one model: shapes of blocks and further inputs, of several explainers.
@@ -75,19 +76,19 @@ class Traces:
         self._example_shape = tuple(outputs.shape[1:])
         return outputs
 
-    def score(self, points: Any, objective: Objective, targets: Any, values: Sequence[Any], ops: OutputOps) -> Any:
+    def score(self, points: Any, objective: Objective, targets: Any, values: Sequence[Any]) -> Any:
         """Return the scores of an output callable."""
 
         everything, scored = self._everything(values), _plainly(objective.score)
 
         def score(targets: Any, points: Any, *tensors: Any) -> Any:
-            found = scored(ops, _plainly(_singles)(everything(points, *tensors)), targets)
+            found = scored(_OPS, _plainly(_singles)(everything(points, *tensors)), targets)
             _plainly(_check_real)(found, "the explained score is")
             return found
 
         return self._of_callable("score", score, points, objective, targets, values)
 
-    def gradient(self, points: Any, objective: Objective, targets: Any, values: Sequence[Any], ops: OutputOps) -> Any:
+    def gradient(self, points: Any, objective: Objective, targets: Any, values: Sequence[Any]) -> Any:
         """Return scores and gradients with respect to the points."""
         if objective.function is not None:
             everything, scored = self._everything(values), _plainly(objective.score)
@@ -95,7 +96,7 @@ class Traces:
             def own(targets: Any, points: Any, *tensors: Any) -> Any:
                 with tf.GradientTape(watch_accessed_variables=False) as tape:
                     tape.watch(points)
-                    score = scored(ops, _plainly(_singles)(everything(points, *tensors)), targets)
+                    score = scored(_OPS, _plainly(_singles)(everything(points, *tensors)), targets)
                 return score, _plainly(_slopes)(tape, score, points)
 
             return self._of_callable("gradient", own, points, objective, targets, values)
@@ -110,7 +111,7 @@ class Traces:
             with tf.GradientTape(watch_accessed_variables=False, persistent=narrow) as tape:
                 tape.watch(points)
                 outputs = tf.ensure_shape(graph.outputs(points, *tensors), [points.shape[0], *tail])
-                score = objective.score(ops, outputs, targets)
+                score = objective.score(_OPS, outputs, targets)
             if not narrow:
                 return score, _slopes(tape, score, points)
             slopes = _slopes(tape, score, outputs)
@@ -209,16 +210,7 @@ def _slopes(tape: Any, score: Any, of: Any, cotangent: Any = None) -> Any:
 
 def _check_real(array: Any, what: str) -> None:
     """Raise ModelError for what is no real number: TensorFlow takes a complex one's gradient to be its real part's."""
-    if array.dtype.is_complex:
-        raise ModelError(
-            f"{what} {array.dtype.name}, and a score is a real number: explain tf.abs, tf.math.real or tf.math.imag "
-            "of it"
-        )
-    if not array.dtype.is_floating:
-        raise ModelError(
-            f"{what} {array.dtype.name}, which is not differentiable: does it round, compare or take an argmax? Pass a "
-            "model whose output depends on its input smoothly, and an output before any argmax"
-        )
+    check_real(what, array.dtype.name, "tf.abs, tf.math.real or tf.math.imag")
 
 
 _NOT_DIFFERENTIABLE = (

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.nn.parameter import is_lazy
 
 import pathattr_keras
-from pathattr.errors import ModelError
+from pathattr.errors import InvalidInput, ModelError
 from pathattr.models import reached
+from pathattr.models.backend import type_name
 
 
 def _hooks(name: str, module: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -28,7 +30,20 @@ def modules(model: Any) -> Iterator[tuple[str, nn.Module]]:
     yield from reached.modules(model, _KIND)
 
 
-def check(name: str, model: nn.Module) -> None:
+def check_model(model: Any) -> None:
+    """Raise InvalidInput or ModelError for what is no model, or not ready to be explained."""
+    if isinstance(model, torch.export.ExportedProgram):
+        raise InvalidInput("the model is an ExportedProgram, which cannot be called: pass program.module()")
+    if not callable(model):
+        raise InvalidInput(
+            f"the torch backend takes modules and functions; got {type_name(model)}: pass one, or leave the "
+            "backend out (backend=None)"
+        )
+    for name, module in modules(model):
+        _check(name, module)
+
+
+def _check(name: str, model: nn.Module) -> None:
     """Raise ModelError for a module in training mode in any part, or made where gradients are forbidden."""
     check_filled(model)
     # Keras tells its layers with each call whether they train, and an exported program is what it was exported as,

@@ -2,12 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 HALF = (torch.float16, torch.bfloat16)
+
+
+class Precision:
+    """In how many bits a model computes (`own`), and points and scores are (`points`).
+
+    `narrow` has the types in half precision that its numbers have been in, as far as is known: outputs tell more.
+    """
+
+    def __init__(
+        self, held: Sequence[Tensor], like: torch.dtype, kind: str, *, half: str | None, computed: Iterable[str]
+    ) -> None:
+        # Numbers of one byte are weights in storage, and none to compute with.
+        self.own = next((tensor.dtype for tensor in held if tensor.element_size() > 1), like)
+        self.points = torch.float32 if self.own in HALF else self.own
+        self.autocast = torch.bfloat16 if half else surrounding_autocast(kind)
+        self.products = float32_products(kind)
+        dtypes = {self.own, *(getattr(torch, name) for name in computed)}
+        self._model = next((dtype for dtype in HALF if dtype in dtypes), None)
+        self.narrow: set[torch.dtype | None] = {self._model, self.autocast} & set(HALF)
+
+    def widened(self, given: Any) -> Any:
+        """Return what a model returned with what is in half precision, where probabilities underflow, in more bits."""
+        # Some models cast inside, from parameters in float32.
+        returned = {leaf.dtype for leaf in tree_leaves(given) if isinstance(leaf, Tensor)} & set(HALF)
+        self.narrow |= returned
+        return tree_map_only(Tensor, self.single, given) if returned else given
+
+    def single(self, array: Tensor) -> Tensor:
+        """Return an array, in more bits where it is in half precision."""
+        return array.to(self.points) if array.dtype in HALF else array
+
+    def conditions(self) -> dict[str, str]:
+        """Return what numbers depend on, for the record."""
+        returned = None if self.autocast else next(iter(self.narrow), None)
+        found = {
+            "model_dtype": self._model or returned,
+            "autocast": self.autocast,
+            "matmul_precision": None if self.products == "highest" else self.products,
+        }
+        return {name: str(value).removeprefix("torch.") for name, value in found.items() if value is not None}
 
 
 def surrounding_autocast(kind: str) -> torch.dtype | None:

@@ -14,6 +14,7 @@ from pathattr.errors import InvalidInput, ModelError
 from pathattr.models.arguments import Call, taken
 from pathattr.models.backend import NO_OPTIONS, Backend, type_name
 from pathattr.models.heads import chosen
+from pathattr.models.returned import check_rows
 from pathattr.models.targets import Objective
 
 
@@ -131,10 +132,7 @@ class NumpyBackend(NumpyOps, Backend):
         if head is not None or _several(found):
             found = chosen(found, self.recognises_array, head)
         outputs = _returned("the model", found)
-        if outputs.shape[:1] != points.shape[:1] or 0 in outputs.shape:
-            raise ModelError(
-                f"the model returned shape {outputs.shape} for {len(points)} points: expected one row for each"
-            )
+        check_rows(outputs.shape, len(points))
         if outputs.dtype.kind != "f":
             raise ModelError(
                 f"the model returned {outputs.dtype}: expected scores, floating-point numbers. Where these are scores "

@@ -191,7 +191,7 @@ OUTPUTS = {
         explain, pa.ModelError,
     ),
     "one example": Refusal(
-        lambda: explain(lambda x: apply(PARAMS, x.reshape(-1)[:6])), r"or take one example \(then jax\.vmap it\)\?",
+        lambda: explain(lambda x: apply(PARAMS, x.reshape(-1)[:6])), r"take one example \(then map it over the ba",
         lambda: same(explain(jax.vmap(lambda x: apply(PARAMS, x.reshape(-1)[:6])))), pa.ModelError,
     ),
     "nothing": Refusal(lambda: explain(returning(lambda z: z[:, :0])), r"of shape \(\d, 0\)\. Return its scores",

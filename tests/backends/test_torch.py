@@ -265,6 +265,7 @@ class ReadTooEarly(Exception):
 def test_nothing_waits_for_the_device_inside_the_loop(family, monkeypatch):
     """On the meta device nothing can be read back, and what goes there must go through `sent`."""
     from pathattr_torch import backend as ours
+    from pathattr_torch import ops
 
     sending = []
 
@@ -297,7 +298,8 @@ def test_nothing_waits_for_the_device_inside_the_loop(family, monkeypatch):
                 raise ReadTooEarly(len(blocks))
             return super().to_numpy(array)
 
-    monkeypatch.setattr(ours, "sent", sent)
+    for module in (ours, ops):
+        monkeypatch.setattr(module, "sent", sent)
     x = pictures(1)
     explainer = pa.PathExplainer(Smooth(), family=family, steps=20)
     backend = Far(Smooth().to("meta"), torch.empty(x.shape, device="meta"), Call())

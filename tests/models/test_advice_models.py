@@ -5,7 +5,7 @@ import pytest
 
 import pathattr as pa
 from advising import Refusal, check, completeness, randomisation, tabled
-from pathattr.models import finiteness, heads, numpy_backend, outputs, surgery, targets
+from pathattr.models import finiteness, heads, numpy_backend, outputs, returned, surgery, targets
 from pathattr.models.arguments import Call
 from pathattr.models.numpy_backend import NumpyBackend
 from pathattr.models.specs import scenes_model
@@ -193,6 +193,8 @@ NUMPY = {
         lambda: explain(returning(lambda z: z[:1])), r"shape \(1, 4\) for \d points: expected one row for each",
         explain, pa.ModelError,
     ),
+    "nothing": Refusal(lambda: explain(returning(lambda z: z[:, :0])), r"of shape \(\d, 0\)\. Return its scores",
+                       explain, pa.ModelError),
     "labels": Refusal(
         lambda: explain(returning(lambda z: np.rint(z).astype(int))),
         r"returned int64.*return outputs\.astype\(float\)",
@@ -252,11 +254,11 @@ class Frame:
         return self.array
 
 
-def of_torch(x, **settings):
+def of_torch(x, returned=lambda z: z, **settings):
     import torch
 
     weights = torch.tensor(WEIGHTS)
-    return explain(lambda x: torch.as_tensor(x) @ weights, x=x, **settings)
+    return explain(lambda x: returned(torch.as_tensor(x) @ weights), x=x, **settings)
 
 
 MODELS = {
@@ -281,6 +283,12 @@ MODELS = {
     "option": Refusal(lambda: explain(backend_options={"compile": True}),
                       "numpy backend has no option compile; it has none",
                       lambda: explain(backend_options={})),
+    "complex": Refusal(
+        lambda: of_torch(tensor(), lambda z: z + 0j), r"complex128, and .*explain \.abs\(\), \.real or \.imag of it",
+        lambda: of_torch(tensor(), lambda z: (z + 0j).real), pa.ModelError,
+    ),
+    "whole": Refusal(lambda: of_torch(tensor(), lambda z: z.int()), "int32, which is not .*output before any argmax",
+                     lambda: of_torch(tensor(), lambda z: z), pa.ModelError),
     "input_name": Refusal(
         lambda: of_torch(tensor(), call={"input_name": "y"}), r"no argument 'y' \(input_name\).*by name are x",
         lambda: of_torch(tensor(), call={"input_name": "x"}),
@@ -385,7 +393,7 @@ def test_following_the_advice_of_a_refusal_works(name):
     check(TABLE[name])
 
 
-WHOLLY = (finiteness, heads, numpy_backend, outputs, surgery, targets)
+WHOLLY = (finiteness, heads, numpy_backend, outputs, returned, surgery, targets)
 
 
 test_every_refusal_of_a_module_is_in_the_table = completeness(lambda factory: list(TABLE.values()), WHOLLY)
