@@ -15,13 +15,13 @@ import pathattr_keras
 from pathattr.common.ops import Applied
 from pathattr.errors import InvalidInput
 from pathattr.models.arguments import Call, Leaf
-from pathattr.models.backend import NO_OPTIONS, Backend
+from pathattr.models.backend import NO_OPTIONS, Backend, State
 from pathattr.models.targets import Objective
 from pathattr_jax.advice import traceable
 from pathattr_jax.cache import Traced
 from pathattr_jax.devices import device_of
 from pathattr_jax.models import channel_axis, functional, kind_of
-from pathattr_jax.ops import JaxOps, applied, indices, taken_along
+from pathattr_jax.ops import JaxOps, accumulated, applied, indices, taken_along
 from pathattr_jax.precision import dtypes_of, narrowest
 from pathattr_jax.surgery import JaxSurgery
 from pathattr_jax.traced import in_dtype, meant, score_of, value_and_gradient, whole
@@ -125,6 +125,9 @@ class JaxBackend(JaxOps, pathattr_keras.KerasSurgery, JaxSurgery, Backend):
 
     def apply(self, function: Applied, *arrays: Any) -> Any:
         return applied(function, *arrays)
+
+    def accumulate(self, state: State, a: Any, b: Any, add: Callable[..., State]) -> State:
+        return accumulated(state, a, b, add)
 
     @classmethod
     def out_of_memory(cls, error: Exception) -> bool:

@@ -13,6 +13,7 @@ from jax.scipy import fft
 from numpy.typing import NDArray
 
 from pathattr.common.ops import Applied, Ops
+from pathattr.models.backend import State
 
 
 class JaxOps(Ops):
@@ -70,6 +71,20 @@ def applied(function: Applied, *arrays: Any) -> Any:
 @partial(jax.jit, static_argnums=0)
 def _applied(function: Applied, arrays: Sequence[Any]) -> Any:
     return function(_OPS, *arrays)
+
+
+@partial(jax.jit, static_argnums=3)
+def accumulated(state: State, a: Any, b: Any, add: Callable[..., State]) -> State:
+    """Return what `Backend.accumulate` does, as one program."""
+
+    def step(state: State, pair: tuple[Any, Any]) -> tuple[State, None]:
+        # Rounded before it is added, whatever the number of nodes: a compiler may take both in one where it sees fit.
+        term = jax.lax.optimization_barrier(  # type: ignore[no-untyped-call]
+            (pair[0] * pair[1]).astype(state[0].dtype)
+        )
+        return add(*state, term), None
+
+    return jax.lax.scan(step, state, (jnp.moveaxis(a, 1, 0), jnp.moveaxis(b, 1, 0)))[0]
 
 
 _OPS = JaxOps()

@@ -18,12 +18,12 @@ from pathattr.common.axes import unless_odd
 from pathattr.common.ops import Applied
 from pathattr.errors import InvalidInput
 from pathattr.models.arguments import Call, Leaf, taken
-from pathattr.models.backend import NO_OPTIONS, Backend
+from pathattr.models.backend import NO_OPTIONS, Backend, State
 from pathattr.models.returned import check_rows
 from pathattr.models.targets import Objective
 from pathattr_tensorflow.advice import traced
 from pathattr_tensorflow.models import caller_of, device_name, dtype_of, variables_of
-from pathattr_tensorflow.ops import TensorFlowOps, applied
+from pathattr_tensorflow.ops import TensorFlowOps, accumulated, applied
 from pathattr_tensorflow.surgery import TensorFlowSurgery
 from pathattr_tensorflow.tracing import Traces
 
@@ -126,6 +126,9 @@ class TensorFlowBackend(TensorFlowOps, pathattr_keras.KerasSurgery, TensorFlowSu
 
     def apply(self, function: Applied, *arrays: Any) -> Any:
         return applied(function, *arrays)
+
+    def accumulate(self, state: State, a: Any, b: Any, add: Callable[..., State]) -> State:
+        return accumulated(state, a, b, add)
 
     @classmethod
     def out_of_memory(cls, error: Exception) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pathattr.common.ops import Applied, Ops
+from pathattr.models.backend import State
 
 
 class TensorFlowOps(Ops):
@@ -73,6 +75,26 @@ def _traced(function: Applied, kinds: tuple[Any, ...]) -> Callable[..., Any]:
     # Traced for its shapes here: of a function that it traces in calls for many shapes TensorFlow warns.
     traced = tf.function(lambda *arrays: function(_OPS, *arrays), autograph=False)
     return traced.get_concrete_function(*(tf.TensorSpec(*kind) for kind in kinds))
+
+
+def accumulated(state: State, a: Any, b: Any, add: Callable[..., State]) -> State:
+    """Return what `Backend.accumulate` does, as one graph."""
+    return applied(_Accumulation(add), a, b, *state)
+
+
+@dataclass(frozen=True)
+class _Accumulation:
+    """A sum over nodes, as a function of products' operands and of the state."""
+
+    add: Callable[..., State]
+
+    def __call__(self, ops: Ops, a: Any, b: Any, *state: Any) -> State:
+        def step(j: Any, *state: Any) -> State:
+            return j + 1, *self.add(*state, tf.cast(a[:, j] * b[:, j], state[0].dtype))
+
+        nodes = a.shape[1]
+        _, *state = tf.while_loop(lambda j, *_: j < nodes, step, (0, *state), parallel_iterations=1)
+        return tuple(state)
 
 
 def _is_array(thing: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import pathattr_keras
 from pathattr.models.arguments import Call, taken
-from pathattr.models.backend import NO_OPTIONS, Backend, Memory
+from pathattr.models.backend import NO_OPTIONS, Backend, Memory, State
 from pathattr.models.heads import chosen
 from pathattr.models.returned import check_real, check_rows
 from pathattr.models.scaling import pulled
@@ -119,8 +119,13 @@ class TorchBackend(TorchOps, pathattr_keras.KerasSurgery, TorchSurgery, Backend)
             return super().einsum(equation, left.double(), right.double()).float()
         return super().einsum(equation, left, right)
 
-    def accumulate(self, total: Any, a: Any, b: Any) -> Tensor:
-        return total.addcmul_(a, b) if a.dtype == b.dtype == total.dtype else total.add_(a * b)
+    def accumulate(self, state: State, a: Any, b: Any, add: Callable[..., State]) -> State:
+        if len(state) > 1:
+            return super().accumulate(state, a, b, add)
+        (total,) = state
+        for x, y in zip(a.unbind(1), b.unbind(1), strict=True):
+            total = total.addcmul_(x, y) if x.dtype == y.dtype == total.dtype else total.add_(x * y)
+        return (total,)
 
     @classmethod
     def out_of_memory(cls, error: Exception) -> bool:

@@ -17,6 +17,7 @@ from pathattr.common.axes import Array, Layout
 from pathattr.errors import ModelError
 from pathattr.integration.points import Path, Points
 from pathattr.integration.quadrature import Rule
+from pathattr.integration.sums import Sum
 from pathattr.models.backend import Backend
 from pathattr.models.finiteness import check_finite_at
 from pathattr.models.targets import Objective
@@ -108,8 +109,8 @@ class Engine:
         `count` paths of at most `nodes` nodes are to come; `progress(done, total)` counts nodes. `placed` gives a path
         its edges where that takes the model: paths are drawn in a thread, and models stay in the caller's.
         """
-        done = 0
-        for group in ahead(iter(paths), max(1, self.capacity // nodes)):
+        done, most = 0, max(1, self.capacity // nodes)
+        for group in ahead(iter(paths), most) if count > most else [list(paths)]:
             group = group if placed is None else [placed(path) for path in group]
             found = self._group(group, objective, lambda share: progress(round(nodes * share), nodes * count), done)
             done += len(group)
@@ -241,8 +242,8 @@ class Engine:
         counts = np.array([path.edges.nodes(rule) for path in paths])
         nodes = int(counts.max())
         walk = self.walk(paths, nodes)
-        features = _Sum(backend)
-        parts = [_Sum(backend) for _ in walk.terms]
+        features = Sum(backend, (len(paths), *shape))
+        parts = [Sum(backend, (len(paths), *term.gate_shape)) for term in walk.terms if self.components]
         met = _Record(backend, paths, [path.edges.positions(rule) for path in paths])
         block = -(-nodes // -(-nodes * len(paths) // self.capacity)) if nodes else 1
         first = 0
@@ -274,21 +275,15 @@ class Engine:
                 back[chosen] = np.arange(len(chosen))
                 gradients = backend.take(gradients, back)
             gradients = backend.reshape(gradients, (len(paths), size, *shape))
-            # One node after the other: the order of a sum, hence its rounding, does not depend on the blocks.
-            for j in range(size):
-                features.add(gradients[:, j], increments[:, j])
+            features.add(gradients, increments)
             if self.components:
                 for projection, total, moved in zip(walk.project(gradients), parts, gates, strict=True):
-                    projections = backend.wide(projection)
-                    for j in range(size):
-                        total.add(projections[:, j], moved[:, j])
+                    total.add(backend.wide(projection), moved)
             first += size
             report(before + len(paths) * first / nodes)
         values = met.checked()
-        attributions = features.numpy((len(paths), *shape))
-        components = [
-            total.numpy((len(paths), *term.gate_shape)) for term, total in zip(walk.terms, parts, strict=True)
-        ]
+        attributions = features.numpy()
+        components = [total.numpy() for total in parts]
         return [
             Integral(
                 attributions[i],
@@ -299,37 +294,6 @@ class Engine:
             )
             for i, path in enumerate(paths)
         ]
-
-
-class _Sum:
-    """A running sum in float64, or in two floats where the device has none (Neumaier's compensation)."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend, self._compensate = backend, not backend.has_float64
-        self._total: Any = None
-        self._lost: Any = None
-
-    def add(self, a: Any, b: Any) -> None:
-        """Add the product of two arrays."""
-        if self._total is not None and not self._compensate:
-            self._total = self._backend.accumulate(self._total, a, b)
-            return
-        term = self._backend.wide(a * b)
-        if self._total is None:
-            self._total, self._lost = term, 0.0 * term if self._compensate else None
-            return
-        total = self._total + term
-        if self._compensate:
-            back = total - self._total
-            self._lost = self._lost + ((self._total - (total - back)) + (term - back))
-        self._total = total
-
-    def numpy(self, shape: tuple[int, ...]) -> Array:
-        """Return the sum on the host, zeros of that shape where nothing was added."""
-        if self._total is None:
-            return np.zeros(shape)
-        total = self._backend.to_numpy(self._total).astype(np.float64)
-        return total + self._backend.to_numpy(self._lost).astype(np.float64) if self._compensate else total
 
 
 class _Record:

@@ -39,6 +39,8 @@ from pathattr.paths.baselines import Baseline, Context, Samples, baseline_from
 from pathattr.pictures.preprocessing import Preprocessing
 from pathattr.results.attribution import Attribution, Components
 
+VERSION = version("pathattr")  # read from a file: once
+
 
 class QuestionOptions(TypedDict, total=False):
     """How a question is put, by name; `PathExplainer` says what each option means."""
@@ -364,7 +366,7 @@ class Explainer(Question, Replayed, ABC):
             error=np.full(batch, np.nan) if error is None else error,
             forward_passes=forward_passes,
             settings={
-                "pathattr": version("pathattr"),
+                "pathattr": VERSION,
                 "backend": engine.backend.name,
                 **settings,
                 "baseline": described(self.baseline),

@@ -6,7 +6,7 @@ A backend wraps one model for one call. Engine and families know no framework; a
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ except ImportError:  # not on Windows
 
 __all__ = ["NO_OPTIONS", "Backend", "Call", "Memory", "host_memory", "type_name"]
 
+State = tuple[Any, ...]
+"""A running sum: its arrays, wide."""
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -156,9 +158,15 @@ class Backend(Ops, Surgery):
     def finite(self, x: Any) -> Any:
         """Return one boolean a row: all of its numbers are finite."""
 
-    def accumulate(self, total: Any, a: Any, b: Any) -> Any:
-        """Return total + a·b, wide. `total` is given up: its memory may hold the result."""
-        return total + self.wide(a * b)
+    def accumulate(self, state: State, a: Any, b: Any, add: Callable[..., State]) -> State:
+        """Return what becomes of a state as add(*state, wide(a[:, j]·b[:, j])) is done for one node j after the other.
+
+        The order, hence the rounding, of a sum must not depend on how many nodes come at once. `state` is given up: its
+        memory may hold the result where it is one array, which is added to.
+        """
+        for j in range(a.shape[1]):
+            state = add(*state, self.wide(a[:, j] * b[:, j]))
+        return state
 
     @abstractmethod
     def link(self, name: str, outputs: Any, axis: int) -> Any:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pathattr.common.ops import NumpyOps
 from pathattr.errors import InvalidInput, ModelError
 from pathattr.models.arguments import Call, taken
-from pathattr.models.backend import NO_OPTIONS, Backend, type_name
+from pathattr.models.backend import NO_OPTIONS, Backend, State, type_name
 from pathattr.models.heads import chosen
 from pathattr.models.returned import check_rows
 from pathattr.models.targets import Objective
@@ -116,9 +116,12 @@ class NumpyBackend(NumpyOps, Backend):
     def finite(self, x: Any) -> NDArray[np.bool_]:
         return np.isfinite(x).reshape(len(x), -1).all(axis=1)
 
-    def accumulate(self, total: Any, a: Any, b: Any) -> NDArray[np.float64]:
-        total += a * b
-        return np.asarray(total)
+    def accumulate(self, state: State, a: Any, b: Any, add: Callable[..., State]) -> State:
+        if len(state) > 1:
+            return super().accumulate(state, a, b, add)
+        for j in range(a.shape[1]):
+            np.add(state[0], a[:, j] * b[:, j], out=state[0])
+        return state
 
     def link(self, name: str, outputs: Any, axis: int) -> NDArray[Any]:
         return LINK_FUNCTIONS[name](outputs, axis)

@@ -15,6 +15,7 @@ from scipy import fft
 from pathattr.common.ops import NumpyOps, Ops
 from pathattr.errors import InvalidInput
 from pathattr.families import FAMILIES
+from pathattr.integration.sums import Sum
 from pathattr.methods.path_explainer import PathExplainer
 from pathattr.models.backend import Backend, Call
 from pathattr.models.numpy_backend import LINK_FUNCTIONS, NumpyBackend
@@ -196,6 +197,24 @@ def transforms_equal_numpy(contract: Contract) -> None:
             contract.close(backend.to_numpy(backend.apply(waves, x)), waves(NumpyOps(), values))
 
 
+def running_sums_are_exact(contract: Contract) -> None:
+    """Sums over nodes: the same to the bit in blocks of any size, and no less exact than the products."""
+    backend, nodes = contract.wrapped(), 1000
+    a, b = (backend.asarray(part) for part in np.random.default_rng(4).uniform(0.5, 1.0, size=(2, 2, nodes, 3)))
+    sums = []
+    for size in (8, 125, nodes):
+        total = Sum(backend, (2, 3))
+        for first in range(0, nodes, size):
+            total.add(a[:, first : first + size], b[:, first : first + size])
+        sums.append(total.numpy())
+    assert (sums[0] == sums[1]).all()
+    assert (sums[0] == sums[2]).all()
+    wide = [backend.to_numpy(part).astype(np.float64) for part in (a, b)]
+    # Products of float32 are rounded by half a unit; added up in float32 they would be off by about five units here.
+    unit = np.finfo(backend.to_numpy(a).dtype).eps
+    np.testing.assert_allclose(sums[0], np.einsum("bnk,bnk->bk", *wide), rtol=unit if unit > 1e-10 else nodes * unit)
+
+
 def links_equal_numpy(contract: Contract) -> None:
     """Every link, far from saturation and deep in it."""
     backend = contract.wrapped()
@@ -265,6 +284,7 @@ CHECKS = (
     elementwise_operations_equal_numpy,
     arrays_are_cut_and_joined,
     transforms_equal_numpy,
+    running_sums_are_exact,
     links_equal_numpy,
     outputs_and_gradients_equal_the_oracle,
     attributions_equal_the_oracle,

@@ -18,7 +18,7 @@ PARTS = {
     "synthesis": [(walk.Points, "block")],
     "model": [(TorchBackend, "gradient"), (TorchBackend, "outputs")],
     "adjoint": [(walk.Points, "project")],
-    "sums and checks": [(engine.Engine, "_group"), (engine._Sum, "add"), (engine._Record, "checked")],
+    "sums and checks": [(engine.Engine, "_group"), (engine.Sum, "add"), (engine._Record, "checked")],
 }
 REST = "the rest"
 
