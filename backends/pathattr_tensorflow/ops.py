@@ -22,7 +22,11 @@ class TensorFlowOps(Ops):
         return tf.constant(array, like.dtype)
 
     def einsum(self, equation: str, left: Any, right: Any) -> tf.Tensor:
-        return tf.einsum(equation, left, right)
+        places = _of_elements(equation)
+        if places is None:
+            return tf.einsum(equation, left, right)
+        # TensorFlow's would take it for matrices of length 1 and copy both.
+        return _spread(left, places[0]) * _spread(right, places[1])
 
     def clip(self, x: Any, low: float, high: float) -> tf.Tensor:
         return tf.clip_by_value(x, tf.constant(low, x.dtype), tf.constant(high, x.dtype))
@@ -63,6 +67,22 @@ class TensorFlowOps(Ops):
 
     def finite(self, x: Any) -> tf.Tensor:
         return tf.reduce_all(tf.math.is_finite(tf.reshape(x, (x.shape[0], -1))), axis=1)
+
+
+@lru_cache(maxsize=512)
+def _of_elements(equation: str) -> tuple[list[int | None], list[int | None]] | None:
+    """Return for each label of the output its axis in either operand, where nothing is summed and no order changes."""
+    inputs, output = equation.split("->")
+    places = tuple(
+        [labels.index(label) if label in labels else None for label in output] for labels in inputs.split(",")
+    )
+    kept = all([q for q in output if q in labels] == list(labels) for labels in inputs.split(","))
+    return (places[0], places[1]) if kept else None
+
+
+def _spread(x: Any, places: list[int | None]) -> Any:
+    """Return an array with axes of length 1 where it has none."""
+    return tf.reshape(x, [1 if place is None else x.shape[place] for place in places])
 
 
 def applied(function: Applied, *arrays: Any) -> Any:
