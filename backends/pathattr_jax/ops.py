@@ -73,18 +73,18 @@ def _applied(function: Applied, arrays: Sequence[Any]) -> Any:
     return function(_OPS, *arrays)
 
 
-@partial(jax.jit, static_argnums=3)
 def accumulated(state: State, a: Any, b: Any, add: Callable[..., State]) -> State:
-    """Return what `Backend.accumulate` does, as one program."""
+    """Return what `Backend.accumulate` does, as two programs."""
+    # In one, the compiler would round a product and its sum at once, for some shapes and not for others.
+    return _accumulated(state, a * b, add)
 
-    def step(state: State, pair: tuple[Any, Any]) -> tuple[State, None]:
-        # Rounded before it is added, whatever the number of nodes: a compiler may take both in one where it sees fit.
-        term = jax.lax.optimization_barrier(  # type: ignore[no-untyped-call]
-            (pair[0] * pair[1]).astype(state[0].dtype)
-        )
-        return add(*state, term), None
 
-    return jax.lax.scan(step, state, (jnp.moveaxis(a, 1, 0), jnp.moveaxis(b, 1, 0)))[0]
+@partial(jax.jit, static_argnums=2)
+def _accumulated(state: State, terms: Any, add: Callable[..., State]) -> State:
+    def step(state: State, term: Any) -> tuple[State, None]:
+        return add(*state, term.astype(state[0].dtype)), None
+
+    return jax.lax.scan(step, state, jnp.moveaxis(terms, 1, 0))[0]
 
 
 _OPS = JaxOps()

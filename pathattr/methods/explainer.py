@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Any, ClassVar, Literal, TypedDict, Unpack
@@ -305,10 +305,8 @@ class Explainer(Question, Replayed, ABC):
         rows = np.repeat(np.arange(batch), references)
         flat = starts.reshape(-1, *host.shape[1:])
         if engine.backend.has_outputs and not callable(self.output) and batch + len(flat) <= engine.capacity:
-            # Both ends in one block of their own shape: filled up to that of the gradients it would cost many times as
-            # much, and for batches of one size it is compiled once.
-            ends = replace(engine, capacity=batch + len(flat))
-            (both,) = ends.outputs(np.concatenate([host, flat]), np.concatenate([np.arange(batch), rows]))
+            # Both ends in one block: where blocks are filled up to one shape, a second would cost as much again.
+            (both,) = engine.outputs(np.concatenate([host, flat]), np.concatenate([np.arange(batch), rows]))
             at_inputs, at_starts = (
                 engine.backend.take(both, part) for part in np.split(np.arange(batch + len(flat)), [batch])
             )

@@ -152,11 +152,9 @@ def test_float32_sums_are_compensated():
     terms = []
 
     class Recording(JaxBackend):
-        def wide(self, array):
-            result = super().wide(array)
-            if isinstance(array, jax.Array) and array.shape == (1, *SHAPE):
-                terms.append(np.asarray(result))
-            return result
+        def accumulate(self, state, a, b, add):
+            terms.extend(np.asarray(a[:, j] * b[:, j]) for j in range(a.shape[1]))
+            return super().accumulate(state, a, b, add)
 
     x = pictures(1).astype(np.float64)  # float64 inputs: the result is not rounded to float32
     model = (lambda p, x: apply(p, x) + 1e3 * x.sum((1, 2, 3))[:, None], params())

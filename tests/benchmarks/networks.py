@@ -193,3 +193,52 @@ def load_tensorflow(spec, arrays=None):
     if spec == "scenes":
         return load_model(spec, backend="tensorflow")
     raise LookupError(f"{spec} is a PyTorch model only")
+
+
+def load_jax(spec, arrays=None):
+    """Return the same network in JAX, as (apply, params)."""
+    if spec in RESNETS:
+        return ImageModel(jax_resnet(spec, arrays or weights(spec)), None, scenes.PREPROCESSING)
+    if spec == "scenes":
+        return load_model(spec, backend="jax")
+    raise LookupError(f"{spec} is a PyTorch model only")
+
+
+def jax_resnet(name, arrays):
+    """Return a ResNet as (apply, params), channels last."""
+    import jax
+    import jax.numpy as jnp
+    from jax import lax
+
+    axes = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
+
+    class Ops:
+        def __init__(self, arrays):
+            self.arrays = arrays
+
+        def conv(self, conv, x):
+            sides = ((conv.kernel // 2,) * 2,) * 2
+            kernel = self.arrays[f"{conv.name}_kernel"]
+            layout = ("NHWC", "HWIO", "NHWC")
+            x = lax.conv_general_dilated(x, kernel, (conv.stride,) * 2, sides, dimension_numbers=layout)
+            gain, shift, mean, variance = (
+                self.arrays[f"{conv.name}_{part}"] for part in ("gain", "shift", "mean", "variance")
+            )
+            return (x - mean) * (gain * lax.rsqrt(variance + BN_EPSILON)) + shift
+
+        relu = staticmethod(jax.nn.relu)
+
+        def pool(self, x):
+            sides = ((0, 0), (1, 1), (1, 1), (0, 0))
+            return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), sides)
+
+        def mean(self, x):
+            return x.mean((1, 2))
+
+        def dense(self, x):
+            return x @ self.arrays["last_kernel"] + self.arrays["last_bias"]
+
+    def apply(params, x):
+        return forward(RESNETS[name], Ops(params), x)
+
+    return apply, {k: jnp.asarray(a.transpose(axes[a.ndim])) for k, a in arrays.items()}
