@@ -200,7 +200,7 @@ def transforms_equal_numpy(contract: Contract) -> None:
 
 
 def running_sums_are_exact(contract: Contract) -> None:
-    """Sums over nodes: the same to the bit in blocks of any size, of products that are rounded before they are added."""
+    """Sums over nodes: the same to the bit in blocks of any size, of products that were rounded first."""
     backend, nodes = contract.wrapped(), 1000
     values = np.random.default_rng(4).uniform(0.5, 1.0, size=(2, 2, nodes, 33))  # enough for vectors of a processor
     a, b = (backend.asarray(part) for part in values)
