@@ -41,8 +41,7 @@ class ToyBackend(Backend):
     def wide(self, array):
         return toyframe.array(array, np.float64)
 
-    def narrow(self, array):
-        return toyframe.array(array, self.dtype)
+    narrow = asarray
 
     def to_numpy(self, array):
         return np.asarray(array)
@@ -57,24 +56,14 @@ class ToyBackend(Backend):
     clip, cos, exp = staticmethod(np.clip), staticmethod(np.cos), staticmethod(np.exp)
     where, reshape, concat = staticmethod(np.where), staticmethod(np.reshape), staticmethod(np.concatenate)
 
-    def take(self, x, rows):
-        return x[rows]
-
-    def finite(self, x):
-        return np.isfinite(x).reshape(len(x), -1).all(axis=1)
-
     def link(self, name, outputs, axis):
         return LINK_FUNCTIONS[name](outputs, axis)
-
-    def select(self, outputs, index):
-        return outputs[(np.arange(len(outputs)), *index.T)]
 
     def outputs(self, points, rows):
         return self.model.forward(points)
 
     def gradient(self, points, objective, targets, rows):
-        # A framework with automatic differentiation differentiates objective.score; this one has a backward pass,
-        # so the score's own derivative comes in closed form.
+        # With automatic differentiation objective.score is differentiated; a backward pass takes its derivative.
         outputs = self.model.forward(points)
         cotangent = objective.cotangent(self, outputs, targets)
         return objective.score(self, outputs, targets), self.model.backward(points, cotangent)

@@ -150,13 +150,13 @@ class Backend(Ops, Surgery):
         """
         return function(self, *arrays)
 
-    @abstractmethod
     def take(self, x: Any, rows: NDArray[np.intp]) -> Any:
-        """Return the given rows (first axis)."""
+        """Return the given rows (first axis); by indexing, as NumPy's arrays are."""
+        return x[rows]
 
-    @abstractmethod
     def finite(self, x: Any) -> Any:
-        """Return one boolean a row: all of its numbers are finite."""
+        """Return one boolean a row: all of its numbers are finite; on the host, unless overridden."""
+        return np.isfinite(self.to_numpy(x)).reshape(len(x), -1).all(axis=1)
 
     def accumulate(self, state: State, a: Any, b: Any, add: Callable[..., State]) -> State:
         """Return what becomes of a state as add(*state, wide(a[:, j]·b[:, j])) is done for one node j after the other.
@@ -172,9 +172,12 @@ class Backend(Ops, Surgery):
     def link(self, name: str, outputs: Any, axis: int) -> Any:
         """Return outputs through a link of `pathattr.models.targets.LINKS`, differentiably."""
 
-    @abstractmethod
     def select(self, outputs: Any, index: Any) -> Any:
-        """Return outputs[p, *index[p]] for every row p, differentiably; `index` is (rows, output axes)."""
+        """Return outputs[p, *index[p]] for every row p, differentiably; by indexing, as NumPy's arrays are.
+
+        `index` is (rows, output axes).
+        """
+        return outputs[(np.arange(len(outputs)), *np.moveaxis(index, 1, 0))]
 
     # Memory
     @classmethod

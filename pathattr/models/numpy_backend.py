@@ -110,12 +110,6 @@ class NumpyBackend(NumpyOps, Backend):
     def restore(self, array: NDArray[np.float64], like: Any) -> NDArray[Any]:
         return array.astype(like.dtype)
 
-    def take(self, x: Any, rows: NDArray[np.intp]) -> NDArray[Any]:
-        return np.asarray(x)[rows]
-
-    def finite(self, x: Any) -> NDArray[np.bool_]:
-        return np.isfinite(x).reshape(len(x), -1).all(axis=1)
-
     def accumulate(self, state: State, a: Any, b: Any, add: Callable[..., State]) -> State:
         if len(state) > 1:
             return super().accumulate(state, a, b, add)
@@ -125,9 +119,6 @@ class NumpyBackend(NumpyOps, Backend):
 
     def link(self, name: str, outputs: Any, axis: int) -> NDArray[Any]:
         return LINK_FUNCTIONS[name](outputs, axis)
-
-    def select(self, outputs: Any, index: Any) -> NDArray[Any]:
-        return np.asarray(outputs[(np.arange(len(outputs)), *np.moveaxis(index, 1, 0))])
 
     def outputs(self, points: Any, rows: NDArray[np.intp]) -> NDArray[Any]:
         args, kwargs = self._bind(points, rows)
