@@ -20,8 +20,9 @@ from pathattr.families.base import Transform
 BLOCK = 16
 """How many coefficients of each kind are taken at once: filters in blocks are matrix products, which cost less than as
 many shifted sums of whole arrays, and more the larger the block."""
-WHOLE = 64
-"""The longest axis that is taken at once: one product costs less than windows that are cut out and joined again."""
+WHOLE = 16
+"""The longest axis that is taken at once, times the length of a filter, and at least 64: one product costs less than
+windows that are cut out and joined again, which are the wider the longer the filters."""
 Kind = tuple[int, ...]
 """Of a band of one level: for each spatial axis 0 where it is smooth, 1 where it is a difference."""
 
@@ -66,7 +67,7 @@ class Filters:
 
     def merged(self, ops: Ops, low: Any, high: Any, axis: int, size: int) -> Any:
         """Return the signal of that size along an axis from its coefficients (the last of an odd one's falls away)."""
-        if size <= WHOLE:
+        if self._at_once(size):
             return _product(ops, [low, high], axis, self._whole(size).T)
         half, (_, after) = (size + 1) // 2, self.reach
         block = min(BLOCK, half)
@@ -78,7 +79,7 @@ class Filters:
         """Return the adjoint of `merged`: what each coefficient has of a signal."""
         size = signal.shape[axis]
         count, (before, _) = self.count(size), self.reach
-        if size <= WHOLE:
+        if self._at_once(size):
             pair = _product(ops, [signal], axis, self._whole(size))
             return _cut(pair, axis, slice(0, count)), _cut(pair, axis, slice(count, 2 * count))
         block = min(BLOCK, count)
@@ -110,6 +111,9 @@ class Filters:
             part = ops.reshape(_cut(array, axis, slice(first, first + blocks * step)), shape)
             found.append(part if first + step <= length else _cut(part, axis + 1, slice(0, length - first)))
         return found
+
+    def _at_once(self, size: int) -> bool:
+        return size <= max(64, WHOLE * len(self.low))
 
     @lru_cache(maxsize=128)  # noqa: B019 - a value of a few numbers
     def _whole(self, size: int) -> Array:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-import networks
 import numpy as np
 
+import networks
 from common import normalised, pictures
 
 FRAMEWORKS = ("torch", "tensorflow", "jax")

@@ -12,9 +12,8 @@ import json
 import os
 from pathlib import Path
 
-from worker import Failure, Worker, level, resident
-
 from common import CORES, machine, seconds, table
+from worker import Failure, Worker, level, resident
 
 FAMILIES = {
     "linear": "Linear()",

@@ -13,11 +13,10 @@ import os
 import time
 from pathlib import Path
 
-from bare import FRAMEWORKS, repeated, subject
-from parts import PARTS, REST, shares
-
 import pathattr as pa
+from bare import FRAMEWORKS, repeated, subject
 from common import CORES, machine, seconds, spread, table
+from parts import PARTS, REST, shares
 from pathattr import scenes
 from pathattr.families import FAMILIES
 

@@ -19,14 +19,14 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import networks
 import numpy as np
+
+import networks
 import worker
 from common import CORES, machine, pictures
 from page import page
-from worker import METHODS, Failure, Worker
-
 from pathattr import scenes
+from worker import METHODS, Failure, Worker
 
 NETWORKS = "resnet18, resnet50, scenes or file.py:callable (PyTorch only); several with commas"
 GROWTH = {"steps": (20, 200, 2000), "size": (224, 448, 896), "batch": (1, 4, 16)}

@@ -1,9 +1,9 @@
 """The methods that explain TensorFlow models, each a function of `TensorFlowSide` that returns what to time."""
 
-import networks
 import numpy as np
 import tensorflow as tf
 
+import networks
 import pathattr as pa
 
 

@@ -1,10 +1,10 @@
 """The methods that explain PyTorch models, each a function of `TorchSide` that returns what to time."""
 
-import networks
 import numpy as np
 import torch
 from torch import nn
 
+import networks
 import pathattr as pa
 
 
